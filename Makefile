@@ -1,0 +1,56 @@
+# Everything runs inside .venv; only Python 3.11+ and make have to be there.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+SOURCES := ddoq jobs api worker cli migrations tests benchmarks
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## make .venv and install the pinned dependencies
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it: make PYTHON=python3.12")'
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.PHONY: demo
+demo: $(READY) ## distil real digits through the whole service on this machine
+	$(RUN)/python -m cli.demo
+
+.PHONY: up
+up: $(READY) ## run the service on this machine until Ctrl-C
+	$(RUN)/ddoq up
+
+.PHONY: test
+test: $(READY) ## run the tests
+	$(RUN)/pytest -n 2
+
+.PHONY: check
+check: $(READY) ## check format, lint, types and import contracts
+	$(RUN)/ruff format --check $(SOURCES)
+	$(RUN)/ruff check $(SOURCES)
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+.PHONY: format
+format: $(READY) ## format the code
+	$(RUN)/ruff format $(SOURCES)
+	$(RUN)/ruff check --fix $(SOURCES)
+
+.PHONY: lock
+lock: $(READY) ## write the installed versions into constraints.txt
+	# A local version such as 2.13.0+cpu is how one machine built it; the pin is for all.
+	$(RUN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+
+.PHONY: clean
+clean: ## remove .venv, the demo and all caches
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The HTTP front: parse, call `jobs`, shape the answer."""

@@ -1,0 +1,116 @@
+"""Artifacts: list, and download whole or in ranges. Bytes go through here, since not every S3 speaks Range."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.responses import StreamingResponse
+
+from api.auth import Reader
+from api.errors import ArtifactNotFoundError
+from api.openapi import problems
+from api.paths import JobId
+from api.ranges import applies, is_known, parse_range
+from api.services import Services, Using
+from api.shapes import show_artifacts
+from api.views import ArtifactList
+from jobs.records import Artifact
+
+router = APIRouter(prefix="/v1/jobs/{job_id}/artifacts", tags=["artifacts"])
+
+Name = Annotated[str, Path(description="As listed; may hold slashes.")]
+_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_DOWNLOADS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole file; its ETag is its sha256.", **_BYTES},
+    206: {"description": "The bytes that Range asked for.", **_BYTES},
+    304: {"description": "The file is the one that If-None-Match names."},
+}
+
+
+@router.get(
+    "",
+    operation_id="list_artifacts",
+    summary="List the files of a job",
+    responses=problems(401, 403, 404),
+)
+def list_artifacts(caller: Reader, job_id: JobId, using: Using) -> ArtifactList:
+    """List names, sizes and checksums."""
+    return show_artifacts(job_id, using.store.artifacts(caller.owner, job_id))
+
+
+@router.head(
+    "/{name:path}",
+    operation_id="inspect_artifact",
+    summary="Ask for a file's size and checksum",
+    response_class=Response,
+    responses=problems(401, 403, 404),
+)
+def inspect_artifact(request: Request, caller: Reader, job_id: JobId, name: Name, using: Using) -> Response:
+    """Answer as a download of the whole file would, without its bytes."""
+    artifact = _find(using, caller.owner, job_id, name)
+    headers = _headers(artifact)
+    if is_known(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(headers={**headers, **_described(artifact, artifact.size_bytes)})
+
+
+@router.get(
+    "/{name:path}",
+    operation_id="download_artifact",
+    summary="Download a file",
+    response_class=Response,
+    responses={**_DOWNLOADS, **problems(401, 403, 404, 416, 503)},
+)
+def download_artifact(
+    request: Request,
+    caller: Reader,
+    job_id: JobId,
+    name: Name,
+    using: Using,
+    range_: Annotated[str | None, Header(alias="Range", description="One range: `bytes=FIRST-LAST`.")] = None,
+) -> Response:
+    """Download the whole file, or one range of it; a range of several is answered with the whole."""
+    artifact = _find(using, caller.owner, job_id, name)
+    headers = _headers(artifact)
+    if is_known(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    is_partial = applies(request.headers.get("if-range"), headers["ETag"])
+    wanted = parse_range(range_, artifact.size_bytes) if is_partial else None
+    if wanted is None:
+        headers |= _described(artifact, artifact.size_bytes)
+        return StreamingResponse(_chunks(using, artifact, 0, artifact.size_bytes), headers=headers)
+    headers |= _described(artifact, wanted.stop - wanted.start) | {"Content-Range": wanted.content_range}
+    return StreamingResponse(_chunks(using, artifact, wanted.start, wanted.stop), 206, headers)
+
+
+def _find(using: Services, owner: str, job_id: str, name: str) -> Artifact:
+    artifacts = using.store.artifacts(owner, job_id)
+    for artifact in artifacts:
+        if artifact.name == name:
+            return artifact
+    names = ", ".join(artifact.name for artifact in artifacts) or "none yet"
+    raise ArtifactNotFoundError(f"job {job_id} has no artifact {name!r}; it has {names}")
+
+
+def _headers(artifact: Artifact) -> dict[str, str]:
+    return {
+        "ETag": f'"{artifact.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache, no-transform",
+    }
+
+
+def _described(artifact: Artifact, length: int) -> dict[str, str]:
+    """Describe the body. A report is HTML from a job: a browser is told to store it, not to show it as ours."""
+    file_name = quote(artifact.name.rpartition("/")[2])
+    return {
+        "Content-Length": str(length),
+        "Content-Type": artifact.media_type,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{file_name}",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _chunks(using: Services, artifact: Artifact, start: int, stop: int) -> Iterable[bytes]:
+    return using.objects.open_range(artifact.key, start, stop - 1) if stop > start else ()

@@ -1,0 +1,151 @@
+"""Jobs: submit, look, list, cancel, follow."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import Reader, Writer
+from api.bodies import json_body
+from api.openapi import body_of, problems
+from api.paths import JobId
+from api.services import Services, Using
+from api.shapes import job_path, show_events, show_job
+from api.views import EventPage, JobPage, JobView
+from ddoq.config import DistillConfig
+from jobs.admission import admit
+from jobs.errors import JobEndedError, QueueUnavailableError
+from jobs.records import ApiKey, Job, JobState
+from jobs.states import TERMINAL
+
+log = logging.getLogger(__name__)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+POLL_SECONDS = "2"
+EXAMPLE = {"dataset": {"uri": "s3://datasets/flowers.zip"}, "images_per_class": 10}
+
+
+class Paging(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: JobState | None = Field(None, description="Only jobs in this state.")
+    limit: int = Field(20, ge=1, le=100, description="Jobs a page.")
+    cursor: str | None = Field(None, max_length=200, description="The `next_cursor` of the page before.")
+
+
+class Following(BaseModel):
+    """Which events to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: int = Field(0, ge=0, lt=2**31, description="Only events with a higher sequence.")
+    limit: int = Field(100, ge=1, le=1000, description="Events an answer.")
+
+
+@router.post(
+    "",
+    operation_id="submit_job",
+    summary="Ask for a distillation",
+    status_code=202,
+    response_description="The job is queued; `Location` says where to watch it.",
+    responses=problems(400, 401, 403, 413, 415, 422),
+    openapi_extra=body_of(DistillConfig, EXAMPLE),
+)
+def submit_job(
+    caller: Writer,
+    config: Annotated[DistillConfig, Depends(json_body(DistillConfig))],
+    using: Using,
+    response: Response,
+    background: BackgroundTasks,
+) -> JobView:
+    """Check what can be checked without reading the data, and queue the job."""
+    admit(config, using.settings)
+    job = using.store.submit(caller.owner, config)
+    background.add_task(_wake, using)
+    response.headers["Location"] = job_path(job.id)
+    return _show(job, response)
+
+
+@router.get(
+    "",
+    operation_id="list_jobs",
+    summary="List jobs, newest first",
+    responses=problems(401, 403, 422),
+)
+def list_jobs(caller: Reader, paging: Annotated[Paging, Query()], using: Using) -> JobPage:
+    """List one's own jobs, page by page."""
+    listing = (caller.owner, paging.state or "")
+    after = using.cursors.unseal(paging.cursor, *listing) if paging.cursor else None
+    jobs, last = using.store.page(caller.owner, paging.state, after, paging.limit)
+    now = datetime.now(UTC)
+    return JobPage(
+        data=[show_job(job, now) for job in jobs],
+        next_cursor=using.cursors.seal(last, *listing) if last else None,
+    )
+
+
+@router.get(
+    "/{job_id}",
+    operation_id="get_job",
+    summary="Look at a job",
+    responses=problems(401, 403, 404),
+)
+def get_job(caller: Reader, job_id: JobId, using: Using, response: Response) -> JobView:
+    """Answer 200 whatever became of the job; `Retry-After` while it has not ended."""
+    return _show(using.store.get(caller.owner, job_id), response)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    status_code=202,
+    response_description="The job is `cancelling`: it stops at its next batch.",
+    responses={200: {"model": JobView, "description": "The job is cancelled."}, **problems(401, 403, 404, 409)},
+)
+def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) -> JobView:
+    """Stop a job. One that has succeeded or failed is refused; one that is cancelled stays so."""
+    job = _cancel(using, caller, job_id)
+    if job.state is JobState.CANCELLED:
+        response.status_code = 200
+    return _show(job, response)
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="list_events",
+    summary="List what happened to a job",
+    responses=problems(401, 403, 404, 422),
+)
+def list_events(caller: Reader, job_id: JobId, following: Annotated[Following, Query()], using: Using) -> EventPage:
+    """List events, oldest first; ask again with `next_after` for more."""
+    events = using.store.events(caller.owner, job_id, following.after, following.limit)
+    return show_events(events, following.after)
+
+
+def _cancel(using: Services, caller: ApiKey, job_id: str) -> Job:
+    try:
+        return using.store.cancel(caller.owner, job_id)
+    except JobEndedError:
+        job = using.store.get(caller.owner, job_id)
+        if job.state is not JobState.CANCELLED:
+            raise
+        return job
+
+
+def _show(job: Job, response: Response) -> JobView:
+    if job.state not in TERMINAL:
+        response.headers["Retry-After"] = POLL_SECONDS
+    return show_job(job, datetime.now(UTC))
+
+
+def _wake(using: Services) -> None:
+    """Call a worker, after the answer: a broker that is away delays nobody, and the sweep calls again."""
+    try:
+        using.queue.wake()
+    except QueueUnavailableError as error:
+        log.warning("%s", error)

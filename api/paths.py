@@ -1,0 +1,31 @@
+"""Ids in paths. One of another shape names nothing, and never reaches the database."""
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Path
+
+from jobs.errors import JobNotFoundError, KeyNotFoundError
+from jobs.ids import ALPHABET
+
+_UNIQUE = re.compile(f"[{ALPHABET}]{{26}}")
+
+
+def _job_id(job_id: Annotated[str, Path(description="`job_` and 26 characters.")]) -> str:
+    if not _is_id(job_id, "job_"):
+        raise JobNotFoundError(f"there is no job {job_id!r}")
+    return job_id
+
+
+def _key_id(key_id: Annotated[str, Path(description="`key_` and 26 characters.")]) -> str:
+    if not _is_id(key_id, "key_"):
+        raise KeyNotFoundError(f"there is no API key {key_id!r}")
+    return key_id
+
+
+def _is_id(text: str, prefix: str) -> bool:
+    return text.startswith(prefix) and _UNIQUE.fullmatch(text.removeprefix(prefix)) is not None
+
+
+JobId = Annotated[str, Depends(_job_id)]
+KeyId = Annotated[str, Depends(_key_id)]

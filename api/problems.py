@@ -1,0 +1,192 @@
+"""Every error becomes one RFC 9457 document: ours, the framework's, and what nobody foresaw."""
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from api.errors import (
+    ArtifactNotFoundError,
+    BodyTooLargeError,
+    ContentTypeError,
+    CursorError,
+    DatabaseUnavailableError,
+    Fault,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    MissingKeyError,
+    NotJsonError,
+    NotReadyError,
+    PathNotFoundError,
+    RangeNotSatisfiableError,
+    RequestError,
+)
+from ddoq.errors import ConfigError, DatasetError, DdoqError, PriorError
+from jobs.errors import (
+    JobEndedError,
+    JobNotFoundError,
+    KeyNotFoundError,
+    KeyRejectedError,
+    MissingScopeError,
+    StorageUnavailableError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUSES: Mapping[type[DdoqError], int] = {
+    NotJsonError: 400,
+    KeyRejectedError: 401,
+    MissingKeyError: 401,
+    MissingScopeError: 403,
+    ArtifactNotFoundError: 404,
+    JobNotFoundError: 404,
+    KeyNotFoundError: 404,
+    PathNotFoundError: 404,
+    MethodNotAllowedError: 405,
+    JobEndedError: 409,
+    BodyTooLargeError: 413,
+    ContentTypeError: 415,
+    RangeNotSatisfiableError: 416,
+    ConfigError: 422,
+    CursorError: 422,
+    DatasetError: 422,
+    InvalidRequestError: 422,
+    PriorError: 422,
+    DdoqError: 500,
+    DatabaseUnavailableError: 503,
+    NotReadyError: 503,
+    StorageUnavailableError: 503,
+}
+"""The status of an error is that of the nearest class above it."""
+
+_POINTERS: Mapping[type[DdoqError], str] = {DatasetError: "/dataset/uri", PriorError: "/prior/model"}
+_CHALLENGES: Mapping[type[DdoqError], str] = {
+    MissingKeyError: 'Bearer realm="ddoq"',
+    KeyRejectedError: 'Bearer realm="ddoq", error="invalid_token"',
+    MissingScopeError: 'Bearer realm="ddoq", error="insufficient_scope"',
+}
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+class FaultView(BaseModel):
+    """One thing that is wrong with the request."""
+
+    pointer: str = Field(
+        description="RFC 6901 pointer into the body; `?name` for a parameter of the query; empty for the whole."
+    )
+    code: str = Field(description="What is wrong, for programs.")
+    message: str = Field(description="What is wrong, for people.")
+
+
+class Problem(BaseModel):
+    """An error, by RFC 9457. `code` never changes its meaning; docs/errors.md lists all codes."""
+
+    type: str = Field(description="URI of the kind of error: `urn:ddoq:error:` and the code.")
+    title: str = Field(description="The kind of error in one sentence, the same each time.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="What went wrong this time, and what to change.")
+    code: str = Field(description="Stable code, such as `dataset.outside_roots`.")
+    request_id: str = Field(description="Names this request in the server's log; also the header X-Request-ID.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    errors: list[FaultView] = Field(description="Each single fault, where there is more to say than `detail`.")
+
+
+def status_of(kind: type[DdoqError]) -> int:
+    """Tell the HTTP status of a kind of error."""
+    return next(STATUSES[base] for base in kind.__mro__ if base in STATUSES)
+
+
+def problem_response(request: Request, error: DdoqError) -> Response:
+    """Write an error as a problem document, with the headers that its status asks for."""
+    kind = type(error)
+    status = status_of(kind)
+    problem = Problem(
+        type=f"urn:ddoq:error:{error.code}",
+        title=(inspect.getdoc(kind) or "").partition("\n")[0],
+        status=status,
+        detail=str(error),
+        code=error.code,
+        request_id=request.state.request_id,
+        retryable=status == 503,
+        errors=[FaultView(pointer=f.pointer, code=f.code, message=f.message) for f in _faults(error)],
+    )
+    return Response(problem.model_dump_json(), status, _headers(error, status), MEDIA_TYPE)
+
+
+def _faults(error: DdoqError) -> tuple[Fault, ...]:
+    if isinstance(error, RequestError):
+        return error.faults
+    pointers = (pointer for kind, pointer in _POINTERS.items() if isinstance(error, kind))
+    return tuple(Fault(pointer, error.code, str(error)) for pointer in pointers)
+
+
+def _headers(error: DdoqError, status: int) -> dict[str, str]:
+    headers = dict(error.headers) if isinstance(error, RequestError) else {}
+    if type(error) in _CHALLENGES:
+        headers["WWW-Authenticate"] = _CHALLENGES[type(error)]
+    if status == 503:
+        headers["Retry-After"] = "5"
+    return headers
+
+
+async def _on_ours(request: Request, error: DdoqError) -> Response:
+    return problem_response(request, error)
+
+
+async def _on_framework(request: Request, error: HTTPException) -> Response:
+    path = request.url.path
+    if error.status_code == 405:
+        allowed = _allowed_methods(request)
+        message = f"{request.method} is not allowed on {path}; use {' or '.join(allowed)}"
+        return problem_response(request, MethodNotAllowedError(message, headers={"Allow": ", ".join(allowed)}))
+    if error.status_code == 404:
+        return problem_response(request, PathNotFoundError(f"nothing is at {path}; /openapi.json lists every path"))
+    return problem_response(request, InvalidRequestError(str(error.detail)))
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Ask every route, since the framework names the methods of the first route of a path only."""
+    scope = {"type": "http", "path": request.url.path, "root_path": "", "headers": []}
+    routes = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+
+
+async def _on_parameters(request: Request, error: RequestValidationError) -> Response:
+    faults = [Fault(f"?{fault['loc'][-1]}", fault["type"], fault["msg"]) for fault in error.errors()]
+    return problem_response(request, InvalidRequestError(summarise(faults), faults))
+
+
+async def _on_database(request: Request, _error: OperationalError) -> Response:
+    return problem_response(request, DatabaseUnavailableError("the database does not answer; try again later"))
+
+
+async def _on_unforeseen(request: Request, _error: Exception) -> Response:
+    message = "something went wrong on our side; the server's log has it under this request_id"
+    response = problem_response(request, DdoqError(message))
+    response.headers["X-Request-ID"] = request.state.request_id  # the framework answers outside of our middleware
+    return response
+
+
+def summarise(faults: list[Fault]) -> str:
+    """Say all faults in one sentence."""
+    return "; ".join(f"{fault.pointer or 'the body'}: {fault.message}" for fault in faults)
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    DdoqError: _on_ours,
+    HTTPException: _on_framework,
+    RequestValidationError: _on_parameters,
+    OperationalError: _on_database,
+    Exception: _on_unforeseen,
+}
+"""What the application registers: the kind of exception, and who answers it."""

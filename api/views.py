@@ -1,0 +1,146 @@
+"""What goes over the wire: the shape of every answer and of every body, with its description."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ddoq.config import DistillConfig
+from ddoq.events import Stage
+from jobs.keys import Scope
+from jobs.records import JobState
+
+
+class View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class StageView(View):
+    """One step of the flow."""
+
+    stage: Stage
+    status: Literal["pending", "ready", "running", "done", "stopped"] = Field(
+        description="pending: not its turn; ready: waits for a worker; stopped: the job ended in the middle of it."
+    )
+    done: int = Field(description="Finished pieces of `total`; what a piece is differs between stages.")
+    total: int = Field(description="Pieces; 0 until known.")
+    seconds: float | None = Field(description="From its first start to its end, or until now; null before it starts.")
+    attempts: int = Field(description="How often a worker began it; more than 1 after a crash or a deployment.")
+
+
+class FailureView(View):
+    """Why the job failed. Not a failed request: the codes are those of docs/errors.md."""
+
+    code: str
+    stage: Stage | None
+    message: str = Field(description="What went wrong and what to change.")
+    retryable: bool = Field(description="Whether the same job may succeed when submitted again.")
+
+
+class JobLinks(View):
+    """Where to go from here, as paths on this server."""
+
+    self: str
+    events: str
+    artifacts: str
+    cancel: str
+
+
+class JobView(View):
+    """One distillation that was asked for."""
+
+    id: str = Field(description="`job_` and 26 characters; sorts by age.")
+    status: JobState = Field(description="succeeded, failed and cancelled are final.")
+    stage: Stage = Field(description="The step the job is in, or ended in.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    config: DistillConfig = Field(description="The config as it is run, defaults filled in.")
+    stages: list[StageView] = Field(description="Every step, in order.")
+    error: FailureView | None = Field(description="Only when the job failed.")
+    figures: dict[str, float] = Field(description="The report's numbers by name, once there are any.")
+    links: JobLinks
+
+
+class JobPage(View):
+    """Jobs, newest first."""
+
+    data: list[JobView]
+    next_cursor: str | None = Field(description="Ask again with this as `cursor`; null on the last page.")
+
+
+class EventView(View):
+    """Something that happened to the job."""
+
+    sequence: int = Field(description="Counts from 1 without gaps within the job.")
+    at: datetime
+    kind: str
+    data: dict[str, Any]
+
+
+class EventPage(View):
+    """Events, oldest first."""
+
+    data: list[EventView]
+    next_after: int = Field(description="Ask again with this as `after` for what happened since.")
+
+
+class ArtifactView(View):
+    """One file that the job made."""
+
+    name: str
+    size_bytes: int
+    sha256: str = Field(description="Hexadecimal; also the ETag of the download.")
+    media_type: str
+    download_url: str = Field(description="Path on this server; needs the same API key.")
+
+
+class ArtifactList(View):
+    """The files that the job has made so far."""
+
+    data: list[ArtifactView]
+
+
+class NewKey(BaseModel):
+    """What a new API key is to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=200, description="For people: who or what uses the key.")]
+    scopes: Annotated[
+        tuple[Scope, ...], Field(min_length=1, max_length=len(Scope), description="At most those of the calling key.")
+    ]
+
+
+class KeyView(View):
+    """An API key as it may be shown: never its secret."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class CreatedKey(KeyView):
+    """A new API key, with its secret."""
+
+    secret: str = Field(description="Send it as a Bearer token. It is shown this once.")
+
+
+class KeyList(View):
+    """Keys, oldest first, revoked ones too."""
+
+    data: list[KeyView]
+
+
+class Alive(View):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Ready(View):
+    """Everything that the service needs is there."""
+
+    status: Literal["ready"]

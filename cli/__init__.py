@@ -1,0 +1,1 @@
+"""The `ddoq` command: the embedded stack, the algorithm without a service, and the HTTP client."""

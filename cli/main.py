@@ -1,0 +1,199 @@
+"""The `ddoq` command."""
+
+import os
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from cli.client import Client, ClientError, Job
+from cli.folder import DEFAULT, Endpoint, endpoint_file
+from cli.progress import StageBars, accuracy_lines
+from ddoq.config import DistillConfig
+from ddoq.errors import DdoqError
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class ConfigFileError(click.ClickException):
+    """The config file is not a config."""
+
+    exit_code = 2
+
+
+data_option = click.option(
+    "--data", type=FOLDER, default=DEFAULT, show_default=True, help="Data folder of the 'ddoq up' to use."
+)
+output_option = click.option("-o", "--output", type=FOLDER, default=Path(), help="Folder for the files.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ddoq")
+def main() -> None:
+    """Distil a labelled image dataset into a small, weighted, synthetic one.
+
+    The commands that talk to a service find it by DDOQ_URL and DDOQ_API_KEY, or in the data folder of 'ddoq up'.
+    """
+
+
+@main.command()
+@click.option("--data", type=FOLDER, default=DEFAULT, show_default=True, help="Folder for everything that is kept.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 is any free one.")
+@click.option("--root", "roots", type=FOLDER, multiple=True, help="Folder that file:// datasets may be in; repeatable.")
+@click.option("--workers", "n_workers", type=click.IntRange(1, 64), default=1, show_default=True)
+def up(data: Path, port: int, roots: tuple[Path, ...], n_workers: int) -> None:
+    """Run the whole service here, with its own PostgreSQL, Valkey and S3.
+
+    A server whose address is in the environment is not started: DDOQ_DATABASE_URL, DDOQ_BROKER_URL, DDOQ_S3_ENDPOINT.
+    """
+    from cli.up import Options
+    from cli.up import up as run
+
+    run(Options(data, port, roots, n_workers))
+
+
+@main.command()
+@click.argument("config_file", metavar="CONFIG", type=FILE)
+@click.argument("folder", type=FOLDER)
+def distill(config_file: Path, folder: Path) -> None:
+    """Distil without a service, into FOLDER; a second run goes on behind the stages that are complete there."""
+    from cli.local import distill_here
+
+    config = read_config(config_file)
+    try:
+        with StageBars() as bars:
+            archive, table = distill_here(config, folder, bars.on_event)
+    except DdoqError as error:
+        raise click.ClickException(f"{error.code}: {error}") from error
+    click.echo(f"{table}\n{archive}\n{archive.with_name('report.html')}")
+
+
+@main.command()
+@click.argument("config_file", metavar="CONFIG", type=FILE)
+@click.option("--wait", is_flag=True, help="Watch the job to its end.")
+@data_option
+def submit(config_file: Path, wait: bool, data: Path) -> None:
+    """Give a distillation to the service; print the job's id."""
+    config = read_config(config_file)
+    with open_client(data) as client:
+        job = client.submit(config)
+        click.echo(job.id)
+        if wait:
+            show_end(follow(client, job.id))
+
+
+@main.command()
+@click.argument("job_id", metavar="JOB")
+@data_option
+def watch(job_id: str, data: Path) -> None:
+    """Watch a job to its end."""
+    with open_client(data) as client:
+        show_end(follow(client, job_id))
+
+
+@main.command()
+@click.argument("job_id", metavar="JOB")
+@output_option
+@data_option
+def download(job_id: str, output: Path, data: Path) -> None:
+    """Download what a job made, compare the checksums, print the paths."""
+    with open_client(data) as client:
+        artifacts = client.artifacts(job_id)
+        if not artifacts:
+            raise ClientError(f"job {job_id} is {client.get(job_id).status} and has made no files")
+        for artifact in artifacts:
+            click.echo(client.download(job_id, artifact, output))
+
+
+@main.group()
+def keys() -> None:
+    """API keys, made in the database itself: needs the service's own environment (DDOQ_DATABASE_URL and so on)."""
+
+
+@keys.command()
+@click.argument("owner")
+@click.option("--name", default="made by hand", show_default=True, help="What the key is for.")
+def create(owner: str, name: str) -> None:
+    """Make a key with all scopes for OWNER; its secret is printed this once."""
+    from jobs.keys import Keys, Scope
+    from jobs.schema import make_engine
+    from jobs.settings import load_settings
+
+    settings = load_settings()
+    engine = make_engine(settings.database_url)
+    _, secret = Keys(engine, settings.key_pepper).create(owner, name, Scope)
+    engine.dispose()
+    click.echo(secret)
+
+
+@main.group()
+def db() -> None:
+    """The database of the service."""
+
+
+@db.command("upgrade")
+def upgrade_schema() -> None:
+    """Bring the schema up to date."""
+    from jobs.schema import upgrade
+    from jobs.settings import load_settings
+
+    upgrade(load_settings().database_url)
+
+
+def read_config(file: Path) -> DistillConfig:
+    """Read a config from JSON.
+
+    Raises:
+        ConfigFileError: it is not one; the message names every fault.
+    """
+    try:
+        return DistillConfig.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors())
+        raise ConfigFileError(f"{file} is not a config: {'; '.join(faults)}") from error
+
+
+def open_client(data: Path) -> Client:
+    """Find the service: in the environment, else in the data folder of an `ddoq up` that runs.
+
+    Raises:
+        ClientError: neither names one.
+    """
+    url, key = os.environ.get("DDOQ_URL"), os.environ.get("DDOQ_API_KEY")
+    if url and key:
+        return Client(url, key)
+    file = endpoint_file(data)
+    if not file.exists():
+        message = (
+            f"no service runs on {data}; start 'ddoq up', name its folder by --data, or set DDOQ_URL and DDOQ_API_KEY"
+        )
+        raise ClientError(message)
+    endpoint = Endpoint.model_validate_json(file.read_text())
+    return Client(endpoint.url, endpoint.key_file.read_text())
+
+
+def follow(client: Client, job_id: str) -> Job:
+    """Show a bar for each stage until the job has ended."""
+    with StageBars() as bars:
+        for job in client.watch(job_id):
+            for at in job.stages:
+                bars.show(at.stage, at.done, at.total)
+    return job
+
+
+def show_end(job: Job) -> None:
+    """Print the accuracies of a job that succeeded.
+
+    Raises:
+        ClientError: it did not succeed; the message says why.
+    """
+    if job.error:
+        raise ClientError(f"{job.error.code}: {job.error.message}")
+    if job.status != "succeeded":
+        raise ClientError(f"job {job.id} was {job.status}")
+    click.echo(accuracy_lines(job.figures))
+
+
+if __name__ == "__main__":
+    main()

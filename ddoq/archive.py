@@ -1,0 +1,153 @@
+"""The distilled archive: a zip that any tool reads as an image folder, the same bytes for the same config and seed."""
+
+import csv
+import hashlib
+import io
+import re
+import unicodedata
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ddoq.config import DistillConfig
+from ddoq.errors import ArchiveError
+
+FORMAT = 1
+NAME = "manifest.json"
+SPLIT = "train"
+METADATA = f"{SPLIT}/metadata.csv"
+UNSAFE = re.compile(r"[^\w ()+,=@.-]|^[. ]|[. ]$")
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no clock in the bytes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train on the images: channel statistics of the real training images (0 to 1), loss and optimiser."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    loss: str
+    optimizer: str
+    augmentation: str
+    steps: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class ArchiveManifest:
+    """Last member of the archive: what it is, and the SHA-256 of every other member."""
+
+    format: int
+    class_names: tuple[str, ...]
+    recipe: Recipe
+    members: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DistilledArchive:
+    """A distilled set as loaded. `weights` are the training weights, mean one in each class."""
+
+    images: UInt8[Tensor, "m 3 h h"]
+    labels: Int[Tensor, " m"]
+    weights: Float[Tensor, " m"]
+    class_names: tuple[str, ...]
+    config: DistillConfig
+    recipe: Recipe
+
+
+class WeightedImages(Dataset[tuple[Tensor, int, float]]):
+    """Yields (image, label, weight); images are float32 of shape (3, h, h) in [0, 1]."""
+
+    def __init__(self, archive: DistilledArchive) -> None:
+        self.archive = archive
+
+    def __len__(self) -> int:
+        return len(self.archive.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, float]:
+        archive = self.archive
+        return archive.images[index].float() / 255, int(archive.labels[index]), float(archive.weights[index])
+
+
+def folder_names(class_names: Iterable[str]) -> tuple[str, ...]:
+    """Name a folder for each class: readable, safe on every file system, distinct even where case does not count."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for class_name in class_names:
+        folder = UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), class_name)
+        while (blurred := unicodedata.normalize("NFC", folder).casefold()) in taken:
+            folder += "~"
+        taken.add(blurred)
+        names.append(folder)
+    return tuple(names)
+
+
+def write_archive(
+    file: Path, members: Mapping[str, bytes | Path], class_names: tuple[str, ...], recipe: Recipe
+) -> None:
+    """Write `members` in the order of their names, stored and without times; the manifest of checksums comes last."""
+    sums = {}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in sorted(members):
+            sums[name] = _store(archive, name, members[name])
+        manifest = ArchiveManifest(FORMAT, class_names, recipe, sums)
+        _store(archive, NAME, TypeAdapter(ArchiveManifest).dump_json(manifest, indent=1))
+
+
+def load_archive(file: Path | str) -> DistilledArchive:
+    """Load an archive after checking every member against the manifest.
+
+    Raises:
+        ArchiveError: not a distilled archive, or a member is missing, changed or added.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            manifest = TypeAdapter(ArchiveManifest).validate_json(archive.read(NAME))
+            _check_members(archive, manifest)
+            rows = list(csv.DictReader(io.StringIO(archive.read(METADATA).decode())))
+            images = [_read_image(archive, f"{SPLIT}/{row['file_name']}") for row in rows]
+            config = DistillConfig.model_validate_json(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValidationError) as error:
+        raise ArchiveError(f"{file} is not a distilled archive: {error}; download it again") from error
+    return DistilledArchive(
+        images=torch.stack(images),
+        labels=torch.tensor([int(row["label"]) for row in rows]),
+        weights=torch.tensor([float(row["weight"]) for row in rows]),
+        class_names=manifest.class_names,
+        config=config,
+        recipe=manifest.recipe,
+    )
+
+
+def _store(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> str:
+    """Add one member; answer its SHA-256."""
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.external_attr = 0o644 << 16
+    data = content if isinstance(content, bytes) else content.read_bytes()
+    archive.writestr(info, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _check_members(archive: zipfile.ZipFile, manifest: ArchiveManifest) -> None:
+    if manifest.format != FORMAT:
+        raise ArchiveError(f"archive format {manifest.format}; this version reads format {FORMAT}")
+    found = set(archive.namelist()) - {NAME}
+    if odd := sorted(found ^ set(manifest.members)):
+        raise ArchiveError(f"member {odd[0]!r} is missing from the archive or from its manifest; download it again")
+    for name, checksum in manifest.members.items():
+        if hashlib.sha256(archive.read(name)).hexdigest() != checksum:
+            raise ArchiveError(f"member {name!r} does not match its checksum; download the archive again")
+
+
+def _read_image(archive: zipfile.ZipFile, name: str) -> UInt8[Tensor, "3 h h"]:
+    with Image.open(io.BytesIO(archive.read(name))) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()

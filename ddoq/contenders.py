@@ -1,0 +1,80 @@
+"""Who is compared with the distilled set, at equal compute: the same images unweighted, medoids, random real images."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ddoq.codebooks import Codebooks
+from ddoq.config import DistillConfig
+from ddoq.datasets import BadImage, Dataset
+from ddoq.errors import DatasetChangedError
+from ddoq.generate import Images
+from ddoq.latents import Latents
+from ddoq.seeds import stream
+from ddoq.types import TrainingSet
+from ddoq.weights import training_weights
+
+TEST_BATCH = 256
+
+
+def gather_contenders(
+    config: DistillConfig, dataset: Dataset, latents: Latents, books: Codebooks, images: Images
+) -> dict[str, tuple[TrainingSet, ...]]:
+    """Load the training set of every contender, one a student seed; only the random one differs between seeds."""
+    n_classes, n_seeds = len(dataset.class_names), config.students.seeds
+    resolution = student_resolution(config)
+    pictures = torch.cat([images.of_class(label, resolution) for label in range(n_classes)])
+    weights = torch.cat([training_weights(books.of_class(label).counts, config.weights) for label in range(n_classes)])
+    medoids = [entry.medoids for entry in books.manifest.classes]
+    draws = [_draw_keys(config, latents, n_classes, seed) for seed in range(n_seeds)]
+    real = _read_real(dataset, resolution, {key for choice in (medoids, *draws) for keys in choice for key in keys})
+    contenders = {"distilled": (_training_set(pictures, weights, n_classes),) * n_seeds}
+    if config.weights != "uniform":
+        contenders["uniform weights"] = (_training_set(pictures, torch.ones(len(pictures)), n_classes),) * n_seeds
+    contenders["medoids"] = (_real_set(medoids, real),) * n_seeds
+    contenders["random real"] = tuple(_real_set(draw, real) for draw in draws)
+    return contenders
+
+
+def stream_test(
+    config: DistillConfig, dataset: Dataset, bad: list[BadImage]
+) -> Iterator[tuple[UInt8[Tensor, "b 3 h h"], Int[Tensor, " b"]]]:
+    """Yield the test images in batches, as students see them; images that do not decode go to `bad`."""
+    samples = dataset.samples("test", student_resolution(config), bad.append)
+    while batch := list(islice(samples, TEST_BATCH)):
+        yield torch.stack([sample.image for sample in batch]), torch.tensor([sample.label for sample in batch])
+
+
+def student_resolution(config: DistillConfig) -> int:
+    """Side in pixels at which students see images."""
+    return min(config.output_resolution, config.students.resolution)
+
+
+def _draw_keys(config: DistillConfig, latents: Latents, n_classes: int, seed: int) -> list[tuple[str, ...]]:
+    """Draw real training images that decode, without repeats, `images_per_class` a class."""
+    draws = []
+    for label in range(n_classes):
+        keys = latents.keys(label)
+        order = torch.randperm(len(keys), generator=stream(config.seed, "random real", label, seed))
+        draws.append(tuple(keys[row] for row in order[: config.images_per_class].tolist()))
+    return draws
+
+
+def _read_real(dataset: Dataset, resolution: int, keys: set[str]) -> Mapping[str, Tensor]:
+    def refuse(image: BadImage) -> None:
+        raise DatasetChangedError(f"{image.key!r} was read before and now does not decode: {image.reason}")
+
+    return {sample.key: sample.image for sample in dataset.samples("train", resolution, refuse, keys)}
+
+
+def _real_set(choice: list[tuple[str, ...]], real: Mapping[str, Tensor]) -> TrainingSet:
+    pictures = torch.stack([real[key] for keys in choice for key in keys])
+    return _training_set(pictures, torch.ones(len(pictures)), len(choice))
+
+
+def _training_set(pictures: Tensor, weights: Tensor, n_classes: int) -> TrainingSet:
+    labels = torch.arange(n_classes).repeat_interleave(len(pictures) // n_classes)
+    return TrainingSet(pictures, labels, weights)

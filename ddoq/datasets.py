@@ -1,0 +1,198 @@
+"""Dataset URI -> Dataset: class names, counts, and samples that stream. Stage 1, read."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Final, NoReturn, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from ddoq.config import DatasetConfig
+from ddoq.containers import Container, is_parquet, open_container
+from ddoq.errors import EmptyClassError
+from ddoq.images import MAX_BYTES, UnreadableImageError, decode
+from ddoq.layouts import Encoded, Layout, LeftOut, Split, is_hidden, is_image_name, lay_out, list_images
+from ddoq.sources import Access, Folder, Load, LocalFile, Member, open_source
+from ddoq.tables import Table, open_table
+from ddoq.types import Sample
+
+_AHEAD: Final = 4  # images in flight for each thread
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image of a class that could not be decoded, and why."""
+
+    key: str
+    reason: str
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Where encoded images come from."""
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that are worth having to read and decode."""
+
+    def opened(self, split: Split, keys: Collection[str] | None) -> AbstractContextManager[Iterator[Encoded]]:
+        """Give the encoded images of a split; each may be loaded until the context ends."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled image dataset: what there is, and how to stream it.
+
+    `counts` are images a class, in the order of `class_names`, before any was decoded. `held_out` is true when there
+    was no test split, so that every n-th image of each class was set aside. `left_out` are sentences on everything
+    that is not used. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in a zip, by
+    ETag in S3, otherwise by modification time. Only names and sizes of the images are kept in memory.
+    """
+
+    class_names: tuple[str, ...]
+    counts: Mapping[Split, tuple[int, ...]]
+    held_out: bool
+    left_out: tuple[str, ...]
+    fingerprint: str
+    reader: Reader = field(repr=False)
+
+    def samples(
+        self,
+        split: Split,
+        resolution: int,
+        on_bad: Callable[[BadImage], None],
+        keys: Collection[str] | None = None,
+    ) -> Iterator[Sample]:
+        """Stream the images of a split, decoded by a few threads that run a bounded way ahead.
+
+        The order is always the same: by class, then by key; in file order for a tar.gz and for Parquet.
+
+        Args:
+            split: Which part.
+            resolution: Side in pixels of the square RGB images.
+            on_bad: Told of each image that cannot be decoded, in its turn. What it raises ends the stream.
+            keys: The samples wanted; None is all of them.
+
+        Raises:
+            DatasetChangedError: a file is no longer what was listed.
+            DamagedArchiveError: the archive breaks off.
+        """
+        wanted = None if keys is None else frozenset(keys)
+        with (
+            self.reader.opened(split, wanted) as encoded,
+            closing(_decode_ahead(encoded, resolution, self.reader.n_threads)) as results,
+        ):
+            for result in results:
+                if isinstance(result, BadImage):
+                    on_bad(result)
+                else:
+                    yield result
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """Images of class folders in a container."""
+
+    container: Container
+    layout: Layout
+
+    @property
+    def n_threads(self) -> int:
+        return self.container.n_threads
+
+    @contextmanager
+    def opened(self, split: Split, keys: Collection[str] | None) -> Iterator[Iterator[Encoded]]:
+        with self.container.opened() as find:
+            yield self._encoded(find, split, keys)
+
+    def _encoded(self, find: Callable[[Member], Load], split: Split, keys: Collection[str] | None) -> Iterator[Encoded]:
+        for member, label in self._in_order(split):
+            key = member.name.removeprefix(self.layout.prefixes[split])
+            if keys is None or key in keys:
+                yield Encoded(key, label, find(member) if member.size <= MAX_BYTES else _refuse_size)
+
+    def _in_order(self, split: Split) -> list[tuple[Member, int]]:
+        labelled = [(member, label) for label, members in enumerate(self.layout.members[split]) for member in members]
+        if self.container.reads_in_order:
+            labelled.sort(key=lambda pair: pair[0].position)
+        return labelled
+
+
+def open_dataset(config: DatasetConfig, access: Access) -> Dataset:
+    """List a dataset and sort it into classes and splits. Nothing is decoded.
+
+    Args:
+        config: Where it is, which columns and classes, what share to hold out without a test split.
+        access: What this installation may read.
+
+    Raises:
+        DatasetError: one of its kinds, for whatever is wrong with the dataset; see `ddoq.errors`.
+    """
+    source, left_out, every = open_source(config.uri, access), LeftOut(), max(2, round(1 / config.test_share))
+    tables = _tables(source)
+    if tables:
+        return _of_table(open_table(tables, config, every, left_out), left_out)
+    container = open_container(source) if isinstance(source, LocalFile) else source
+    listing = list_images(container.entries(), left_out)
+    layout = lay_out(listing.members, config.class_names, every, left_out)
+    counts = {split: tuple(map(len, members)) for split, members in layout.members.items()}
+    reader = FolderReader(container, layout)
+    return Dataset(layout.class_names, counts, layout.held_out, left_out.sentences(), listing.fingerprint, reader)
+
+
+def require_images(dataset: Dataset, images_per_class: int) -> None:
+    """Raise EmptyClassError when a class has fewer than `images_per_class` training images."""
+    for name, n in zip(dataset.class_names, dataset.counts["train"], strict=True):
+        if n < images_per_class:
+            raise EmptyClassError(
+                f"class {name!r} has {n} training images; lower images_per_class to {n} or leave the class out"
+            )
+
+
+def _tables(source: LocalFile | Folder) -> dict[str, LocalFile]:
+    if isinstance(source, LocalFile):
+        return {source.path.name: source} if is_parquet(source) else {}
+    found: dict[str, LocalFile] = {}
+    for entry in source.entries():
+        if is_image_name(entry.member.name):
+            return {}  # class folders; and a long listing is not read twice
+        if entry.member.name.endswith(".parquet") and entry.refusal is None and not is_hidden(entry.member.name):
+            found[entry.member.name] = source.fetch(entry.member)
+    return found
+
+
+def _of_table(table: Table, left_out: LeftOut) -> Dataset:
+    counts = {split: table.counts(split) for split in table.parts}
+    return Dataset(table.class_names, counts, table.held_out, left_out.sentences(), table.fingerprint, table)
+
+
+def _decode_ahead(
+    encoded: Iterator[Encoded], resolution: int, n_threads: int
+) -> Generator[Sample | BadImage, None, None]:
+    """Decode in threads and yield in order, with a bounded number of images between the reader and the consumer."""
+    pool, window = ThreadPoolExecutor(n_threads, "decode"), deque[Future[Sample | BadImage]]()
+    try:
+        for image in encoded:
+            window.append(pool.submit(_decode, image, resolution))
+            if len(window) >= _AHEAD * n_threads:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode(encoded: Encoded, resolution: int) -> Sample | BadImage:
+    try:
+        image, size = decode(encoded.load(), resolution)
+    except UnreadableImageError as error:
+        return BadImage(encoded.key, str(error))
+    pixels = torch.from_numpy(np.array(image).transpose(2, 0, 1).copy())
+    return Sample(encoded.key, pixels, encoded.label, size)
+
+
+def _refuse_size() -> NoReturn:
+    raise UnreadableImageError(f"the file is larger than the {MAX_BYTES >> 20} MiB that are read")

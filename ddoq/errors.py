@@ -1,0 +1,161 @@
+"""Every way the algorithm can refuse or fail, each with a stable code. Torch-free.
+
+    DdoqError
+    ├── ConfigError            config.invalid
+    ├── DatasetError           (the dataset, not the code, must change)
+    │   ├── UnknownSchemeError       dataset.unknown_scheme
+    │   ├── OutsideRootsError        dataset.outside_roots
+    │   ├── BucketNotAllowedError    dataset.bucket_not_allowed
+    │   ├── DatasetNotFoundError     dataset.not_found
+    │   ├── NotAnArchiveError        dataset.not_an_archive
+    │   ├── DamagedArchiveError      dataset.damaged
+    │   ├── NoClassesError           dataset.no_classes
+    │   ├── OneClassError            dataset.one_class
+    │   ├── UnknownClassError        dataset.unknown_class
+    │   ├── EmptyClassError          dataset.empty_class
+    │   ├── NoColumnError            dataset.no_column
+    │   ├── BadImagesError           dataset.bad_images
+    │   └── DatasetChangedError      dataset.changed
+    ├── PriorError
+    │   ├── PriorNotFoundError       prior.not_found
+    │   ├── PriorNotAllowedError     prior.not_allowed
+    │   ├── ResolutionError          prior.resolution
+    │   └── NotFiniteError           prior.not_finite
+    └── ArchiveError           archive.invalid
+
+A code never changes its meaning; `docs/errors.md` lists them all.
+"""
+
+from typing import ClassVar
+
+
+class DdoqError(Exception):
+    """Something that the caller can understand and act on."""
+
+    code: ClassVar[str] = "internal"
+
+
+class ConfigError(DdoqError):
+    """The config is not one that can be run."""
+
+    code = "config.invalid"
+
+
+class DatasetError(DdoqError):
+    """The dataset cannot be distilled as it is."""
+
+    code = "dataset.invalid"
+
+
+class UnknownSchemeError(DatasetError):
+    """The dataset URI has a scheme that is not read here."""
+
+    code = "dataset.unknown_scheme"
+
+
+class OutsideRootsError(DatasetError):
+    """A `file://` dataset lies outside the folders that may be read."""
+
+    code = "dataset.outside_roots"
+
+
+class BucketNotAllowedError(DatasetError):
+    """An `s3://` dataset lies in a bucket that may not be read."""
+
+    code = "dataset.bucket_not_allowed"
+
+
+class DatasetNotFoundError(DatasetError):
+    """There is nothing at the dataset URI."""
+
+    code = "dataset.not_found"
+
+
+class NotAnArchiveError(DatasetError):
+    """The file at the dataset URI is neither a zip, a tar nor Parquet."""
+
+    code = "dataset.not_an_archive"
+
+
+class DamagedArchiveError(DatasetError):
+    """The archive or Parquet file breaks off or contradicts itself."""
+
+    code = "dataset.damaged"
+
+
+class NoClassesError(DatasetError):
+    """No class folders were found."""
+
+    code = "dataset.no_classes"
+
+
+class OneClassError(DatasetError):
+    """There is only one class, so there is nothing to tell apart."""
+
+    code = "dataset.one_class"
+
+
+class UnknownClassError(DatasetError):
+    """`dataset.class_names` names a class that the dataset does not have."""
+
+    code = "dataset.unknown_class"
+
+
+class EmptyClassError(DatasetError):
+    """A class has fewer distinct images than `images_per_class`."""
+
+    code = "dataset.empty_class"
+
+
+class NoColumnError(DatasetError):
+    """The Parquet file lacks the image or the label column, or one of a usable type."""
+
+    code = "dataset.no_column"
+
+
+class BadImagesError(DatasetError):
+    """More images than the configured share could not be decoded."""
+
+    code = "dataset.bad_images"
+
+
+class DatasetChangedError(DatasetError):
+    """The dataset changed between two stages of one job."""
+
+    code = "dataset.changed"
+
+
+class PriorError(DdoqError):
+    """The latent prior cannot be used."""
+
+    code = "prior.invalid"
+
+
+class PriorNotFoundError(PriorError):
+    """There is no such model, or it is not a diffusers autoencoder."""
+
+    code = "prior.not_found"
+
+
+class PriorNotAllowedError(PriorError):
+    """The model is not among those that this installation allows."""
+
+    code = "prior.not_allowed"
+
+
+class ResolutionError(PriorError):
+    """The prior cannot work at this resolution."""
+
+    code = "prior.resolution"
+
+
+class NotFiniteError(PriorError):
+    """The prior turned images into latents that are not finite numbers."""
+
+    code = "prior.not_finite"
+
+
+class ArchiveError(DdoqError):
+    """The file is not a complete, undamaged distilled archive."""
+
+    code = "archive.invalid"

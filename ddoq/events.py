@@ -1,0 +1,33 @@
+"""What a running stage tells whoever is watching. Torch-free."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """A step of the flow, in the order in which data passes through."""
+
+    READ = "read"
+    ENCODE = "encode"
+    QUANTIZE = "quantize"
+    GENERATE = "generate"
+    EVALUATE = "evaluate"
+    PACKAGE = "package"
+
+
+@dataclass(frozen=True)
+class Event:
+    """`done` of `total` pieces of a stage are finished; `values` are figures worth watching, by name."""
+
+    stage: Stage
+    done: int
+    total: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+OnEvent = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,224 @@
+"""Samples -> latents on disk, and back by class.
+
+Latents stay in shards of bounded size, half precision, each sorted by class, so that one class can be gathered by
+reading one slice of each shard and nothing else.
+"""
+
+import json
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ddoq.datasets import BadImage, Dataset
+from ddoq.errors import BadImagesError, NotFiniteError
+from ddoq.events import Event, OnEvent, Stage
+from ddoq.manifests import read_manifest, write_manifest
+from ddoq.prior import LatentPrior
+from ddoq.types import Sample
+
+SHARD_BYTES = 16 * 2**20
+NAMED_BAD_IMAGES = 20
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of latents sorted by class; `counts` are its rows in each class."""
+
+    file: str
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LatentsManifest:
+    """What the encode stage made of the training images.
+
+    `mean` and `deviation` are those of the RGB channels (0 to 1) at the prior's resolution. `sizes` are the smallest
+    and the largest (width, height) by area, as stored; `n_resized` images had other sides than the prior's resolution.
+    `bad` names the first images that did not decode, out of `n_bad`.
+    """
+
+    dimension: int
+    counts: tuple[int, ...]
+    shards: tuple[Shard, ...]
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    sizes: tuple[tuple[int, int], tuple[int, int]]
+    n_resized: int
+    n_bad: int
+    bad: tuple[BadImage, ...]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The latents of a complete encode stage."""
+
+    folder: Path
+    manifest: LatentsManifest
+
+    def of_class(self, label: int) -> Float[Tensor, "n d"]:
+        """Gather the latents of one class, in the order of the shards."""
+        parts = []
+        for shard in self.manifest.shards:
+            with safe_open(self.folder / shard.file, framework="pt") as file:
+                parts.append(file.get_slice("latents")[_rows(shard, label)])
+        return torch.cat(parts).float()
+
+    def keys(self, label: int) -> list[str]:
+        """Dataset keys of the rows that `of_class` returns."""
+        keys: list[str] = []
+        for shard in self.manifest.shards:
+            keys += json.loads((self.folder / shard.file).with_suffix(".keys.json").read_text())[_rows(shard, label)]
+        return keys
+
+
+def open_latents(folder: Path) -> Latents:
+    """Open what `encode` wrote."""
+    return Latents(folder, read_manifest(folder, LatentsManifest))
+
+
+def encode(dataset: Dataset, prior: LatentPrior, max_bad_share: float, folder: Path, on_event: OnEvent) -> Latents:
+    """Encode every training image and write the latents into `folder`, the manifest last.
+
+    Memory does not grow with the number of images: samples stream and a shard is written when it is full.
+
+    Raises:
+        BadImagesError: more than `max_bad_share` of the training images do not decode.
+        NotFiniteError: the prior makes NaN or infinity of an image.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    total = sum(dataset.counts["train"])
+    bad = BadImages(max_bad_share, total)
+    summary = Summary(prior.resolution)
+    writer = ShardWriter(folder, len(dataset.class_names))
+    samples = dataset.samples("train", prior.resolution, bad.note)
+    while batch := list(islice(samples, prior.batch_size)):
+        images = torch.stack([sample.image for sample in batch])
+        z = prior.encode(images)
+        if not bool(torch.isfinite(z).all()):
+            raise NotFiniteError(f"latents of {batch[0].key!r} or its neighbours are not finite; use another prior")
+        writer.add(z, batch)
+        summary.add(images, batch)
+        on_event(Event(Stage.ENCODE, summary.n_images + len(bad.noted), total))
+    manifest = writer.close(summary, bad)
+    write_manifest(folder, manifest)
+    return Latents(folder, manifest)
+
+
+class BadImages:
+    """Counts the images that do not decode and stops when there are too many."""
+
+    def __init__(self, max_share: float, n_images: int) -> None:
+        self.max_share = max_share
+        self.n_images = n_images
+        self.noted: list[BadImage] = []
+
+    def note(self, image: BadImage) -> None:
+        """Count one more."""
+        self.noted.append(image)
+        if len(self.noted) > self.max_share * self.n_images:
+            raise BadImagesError(
+                f"{len(self.noted)} of {self.n_images} images do not decode, more than dataset.max_bad_share = "
+                f"{self.max_share:g} allows; the last is {image.key!r}: {image.reason}. Mend them or raise the share"
+            )
+
+
+@dataclass
+class Summary:
+    """Running figures of the images that went by."""
+
+    resolution: int
+    n_images: int = 0
+    n_resized: int = 0
+    smallest: tuple[int, int] | None = None
+    largest: tuple[int, int] | None = None
+    sums: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
+    squares: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
+
+    def add(self, images: Tensor, batch: list[Sample]) -> None:
+        """Take in a batch, as it is stored and as the encoder sees it."""
+        unit = images.double() / 255
+        self.sums += unit.mean(dim=(2, 3)).sum(dim=0)
+        self.squares += unit.square().mean(dim=(2, 3)).sum(dim=0)
+        self.n_images += len(batch)
+        for size in (sample.size for sample in batch):
+            self.n_resized += size != (self.resolution, self.resolution)
+            self.smallest = min(self.smallest or size, size, key=_area)
+            self.largest = max(self.largest or size, size, key=_area)
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Of each channel, 0 to 1."""
+        red, green, blue = (self.sums / self.n_images).tolist()
+        return red, green, blue
+
+    @property
+    def deviation(self) -> tuple[float, float, float]:
+        """Of each channel over all pixels; never zero, since it is divided by."""
+        variance = self.squares / self.n_images - (self.sums / self.n_images).square()
+        red, green, blue = variance.clamp(min=1e-6).sqrt().tolist()
+        return red, green, blue
+
+
+class ShardWriter:
+    """Collects latents and writes them, a bounded shard at a time."""
+
+    def __init__(self, folder: Path, n_classes: int) -> None:
+        self.folder = folder
+        self.n_classes = n_classes
+        self.shards: list[Shard] = []
+        self.latents: list[Tensor] = []
+        self.keys: list[str] = []
+        self.labels: list[int] = []
+        self.dimension = 0
+
+    def add(self, z: Float[Tensor, "b d"], batch: list[Sample]) -> None:
+        """Take in a batch; write a shard when enough has come together."""
+        self.dimension = z.shape[1]
+        self.latents.append(z.half())
+        self.keys += [sample.key for sample in batch]
+        self.labels += [sample.label for sample in batch]
+        if len(self.keys) * self.dimension * 2 >= SHARD_BYTES:
+            self._flush()
+
+    def close(self, summary: Summary, bad: BadImages) -> LatentsManifest:
+        """Write what is left and say what there is."""
+        if self.keys:
+            self._flush()
+        counts = torch.tensor([shard.counts for shard in self.shards]).sum(dim=0).tolist()
+        nothing = (0, 0)
+        return LatentsManifest(
+            dimension=self.dimension,
+            counts=tuple(counts),
+            shards=tuple(self.shards),
+            mean=summary.mean,
+            deviation=summary.deviation,
+            sizes=(summary.smallest or nothing, summary.largest or nothing),
+            n_resized=summary.n_resized,
+            n_bad=len(bad.noted),
+            bad=tuple(bad.noted[:NAMED_BAD_IMAGES]),
+        )
+
+    def _flush(self) -> None:
+        labels = torch.tensor(self.labels)
+        order = labels.argsort(stable=True)
+        file = self.folder / f"shard-{len(self.shards):05d}.safetensors"
+        save_file({"latents": torch.cat(self.latents)[order], "labels": labels[order]}, file)
+        file.with_suffix(".keys.json").write_text(json.dumps([self.keys[row] for row in order.tolist()]))
+        counts = torch.bincount(labels, minlength=self.n_classes).tolist()
+        self.shards.append(Shard(file.name, tuple(counts)))
+        self.latents, self.keys, self.labels = [], [], []
+
+
+def _rows(shard: Shard, label: int) -> slice:
+    first = sum(shard.counts[:label])
+    return slice(first, first + shard.counts[label])
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]

@@ -1,0 +1,103 @@
+"""The report in three forms: JSON for programs, one HTML page for people, a text table for terminals."""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+
+from ddoq.comparison import DISTILLED, Comparison, compare
+from ddoq.config import DistillConfig
+from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
+from ddoq.types import Report, Score
+
+RANDOM = "random real"
+DIGITS = 9  # of a figure in JSON: more would be noise of the machine
+
+
+def report_json(report: Report, config: DistillConfig) -> str:
+    """Write the report, its comparisons and the config as JSON: keys sorted, nine significant digits."""
+    document = {
+        **asdict(report),
+        "comparisons": [asdict(comparison) for comparison in compare(report.accuracy)],
+        "config": config.model_dump(mode="json"),
+        "verdict": verdict(report.accuracy),
+    }
+    return json.dumps(_stable(document), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def report_html(report: Report, config: DistillConfig, overview_png: bytes | None) -> str:
+    """Write the report as one HTML page that needs nothing else: no script, no font, no network.
+
+    Args:
+        report: What to show; names in it are foreign text and are escaped.
+        config: The distillation as it was run.
+        overview_png: A picture of the distilled images, set into the page.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("ddoq").joinpath("report.html.jinja").read_text("utf-8"))
+    return template.render(
+        report=report,
+        config=config,
+        verdict=verdict(report.accuracy),
+        comparisons=compare(report.accuracy),
+        conclusion=_conclusion,
+        percent=_percent,
+        test_margin=_test_margin(report),
+        overview=b64encode(overview_png).decode() if overview_png else None,
+        accuracy_plot=accuracy_bars(report.accuracy, 1 / len(report.weights)),
+        weights_plot=weight_strip(report.weights),
+        distortion_plot=distortion_bars(report.distortion),
+    )
+
+
+def accuracy_table(report: Report) -> str:
+    """Write contender, accuracy in % (mean ± sample deviation) and number of seeds as plain text."""
+    rows = [("contender", "accuracy %", "seeds")]
+    rows += [(name, _percent(score), str(len(score.values))) for name, score in report.accuracy.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(f"{name:<{widths[0]}}  {value:>{widths[1]}}  {n:>{widths[2]}}" for name, value, n in rows)
+
+
+def verdict(accuracy: Mapping[str, Score]) -> str:
+    """Say in one sentence whether the distilled set beats random real images by more than noise."""
+    against_random = next(comparison for comparison in compare(accuracy) if comparison.rival == RANDOM)
+    distilled, random = accuracy[DISTILLED], accuracy[RANDOM]
+    n, means = len(distilled.values), f"{distilled.mean:.1%} against {random.mean:.1%}"
+    if against_random.margin is None:
+        return f"With one seed the distilled set is not distinguishable from random real images ({means}): use more."
+    if against_random.is_noise:
+        return f"At {n} seeds the distilled set is not distinguishable from as many random real images ({means})."
+    word = "better" if against_random.gain > 0 else "worse"
+    points = f"{100 * abs(against_random.gain):.1f} ± {100 * against_random.margin:.1f} points"
+    return f"The distilled set trains {word} students than as many random real images: {means}, {points} at {n} seeds."
+
+
+def _conclusion(comparison: Comparison) -> str:
+    """Say what one comparison shows."""
+    if comparison.is_noise:
+        return "not distinguishable"
+    return "distilled is better" if comparison.gain > 0 else "distilled is worse"
+
+
+def _percent(score: Score) -> str:
+    if len(score.values) == 1:
+        return f"{100 * score.mean:.1f}"
+    return f"{100 * score.mean:.1f} ± {100 * score.deviation:.1f}"
+
+
+def _test_margin(report: Report) -> float:
+    """Margin (95 %) of the distilled accuracy that comes from the finite number of test images alone."""
+    mean = report.accuracy[DISTILLED].mean
+    return 1.96 * float((mean * (1 - mean) / report.figures["test_images"]) ** 0.5)
+
+
+def _stable(value: object) -> object:
+    """Round every float to `DIGITS` significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _stable(entry) for key, entry in value.items()}
+    return [_stable(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,263 @@
+"""Parquet files with an image and a label column -> labelled images, row by row.
+
+Source: the metadata that names the labels is what the library `datasets` writes (key `huggingface` of the schema).
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from ddoq.config import DatasetConfig
+from ddoq.errors import DamagedArchiveError, NoColumnError
+from ddoq.images import UnreadableImageError
+from ddoq.layouts import SPLITS, Encoded, LeftOut, Split, choose_classes, require_test
+from ddoq.sources import LocalFile, LocalFolder
+
+Labels = npt.NDArray[np.int32]
+_ROWS_AT_A_TIME: Final = 16
+_NO_LABEL: Final = "rows without a label"
+
+
+class _Feature(BaseModel):
+    names: tuple[str, ...]
+
+
+class _Info(BaseModel):
+    features: dict[str, _Feature | Any]
+
+
+class _HubMetadata(BaseModel):
+    info: _Info
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Parquet file as part of a split: the class of each row, -1 for rows that are not in the split."""
+
+    file: LocalFile
+    first_row: int
+    labels: Labels
+
+    def key(self, row: int) -> str:
+        return f"row-{self.first_row + row:07d}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one or more Parquet files, sorted into classes and splits. A row's key is its number in its split."""
+
+    class_names: tuple[str, ...]
+    parts: Mapping[Split, tuple[Part, ...]]
+    held_out: bool
+    fingerprint: str
+    image_column: str
+    n_threads = LocalFolder.n_threads
+
+    def counts(self, split: Split) -> tuple[int, ...]:
+        labels = np.concatenate([part.labels for part in self.parts[split]])
+        return tuple(np.bincount(labels[labels >= 0], minlength=len(self.class_names)).tolist())
+
+    @contextmanager
+    def opened(self, split: Split, keys: Collection[str] | None) -> Iterator[Iterator[Encoded]]:
+        """Give the encoded images of a split in file order."""
+        yield (image for part in self.parts[split] for image in _read_part(part, self.image_column, keys))
+
+
+@dataclass(frozen=True)
+class _LabelColumn:
+    """A label column as codes into its distinct values, -1 for none."""
+
+    values: tuple[int | str, ...]
+    codes: Labels
+    hub_names: tuple[str, ...] | None
+
+    def name(self, value: int | str) -> str | None:
+        if self.hub_names is None:
+            return str(value)
+        return self.hub_names[value] if isinstance(value, int) and 0 <= value < len(self.hub_names) else None
+
+
+def open_table(files: Mapping[str, LocalFile], config: DatasetConfig, every: int, left_out: LeftOut) -> Table:
+    """Read the labels of Parquet files.
+
+    Args:
+        files: By name. Those named `train*` and `test*` are the splits; if none is, all are for training.
+        config: Columns and classes. Integer labels keep their order and get the names that the schema has for them.
+        every: Without test files, each `every`-th row of a class is held out; >= 2.
+        left_out: Takes what is not used.
+
+    Raises:
+        NoColumnError: a column is missing or of a type that cannot be used.
+        DamagedArchiveError: not readable as Parquet.
+        NoClassesError, OneClassError, UnknownClassError, EmptyClassError: as for `choose_classes`.
+    """
+    by_split = _split_files(files, left_out)
+    columns = {split: [_read_labels(file, config) for file in by_split[split]] for split in SPLITS}
+    natural = _natural_order([column for split in SPLITS for column in columns[split]])
+    counts = {split: _count_names(columns[split]) for split in SPLITS}
+    names = choose_classes(counts, natural, config.class_names, left_out)
+    labels = {split: [_to_labels(column, names, left_out) for column in columns[split]] for split in SPLITS}
+    held_out = not counts["test"]
+    if held_out:
+        by_split = {"train": by_split["train"], "test": by_split["train"]}
+        labels = _hold_out(labels["train"], every)
+    parts = {split: _parts(by_split[split], labels[split]) for split in SPLITS}
+    require_test(sum(int((part.labels >= 0).sum()) for part in parts["test"]), every)
+    return Table(names, parts, held_out, _fingerprint(files), config.image_column)
+
+
+def _split_files(files: Mapping[str, LocalFile], left_out: LeftOut) -> dict[Split, list[LocalFile]]:
+    stems = {name: PurePosixPath(name).name for name in sorted(files)}
+    found: dict[Split, list[LocalFile]] = {
+        split: [files[name] for name, stem in stems.items() if stem.startswith(split)] for split in SPLITS
+    }
+    if not any(found.values()):
+        return {"train": [files[name] for name in stems], "test": []}
+    for name, stem in stems.items():
+        if not stem.startswith(SPLITS):
+            left_out.add("Parquet files named neither train nor test", name)
+    return found
+
+
+def _read_labels(file: LocalFile, config: DatasetConfig) -> _LabelColumn:
+    with _parquet(file) as parquet:
+        schema = parquet.schema_arrow
+        _require_column(schema, config.image_column, _is_image_type, "bytes of image files")
+        _require_column(schema, config.label_column, _is_label_type, "integers or text")
+        column = parquet.read([config.label_column], use_threads=False).column(0)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        encoded = pc.dictionary_encode(column).combine_chunks()
+        values = tuple(encoded.dictionary.to_pylist())
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        return _LabelColumn(values, codes, _hub_names(schema, config.label_column))
+
+
+def _require_column(schema: Any, name: str, is_usable: Any, wanted: str) -> None:
+    if schema.names.count(name) != 1:
+        raise NoColumnError(f"there is no column {name!r} in {schema.names}; name it in the dataset's config")
+    if not is_usable(schema.field(name).type):
+        raise NoColumnError(f"column {name!r} is of type {schema.field(name).type}, where {wanted} are needed")
+
+
+def _is_image_type(kind: Any) -> bool:
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_image_type(kind.field("bytes").type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_label_type(kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _hub_names(schema: Any, column: str) -> tuple[str, ...] | None:
+    text = (schema.metadata or {}).get(b"huggingface")
+    if text is None:
+        return None
+    try:
+        feature = _HubMetadata.model_validate_json(text).info.features.get(column)
+    except ValidationError as error:
+        raise DamagedArchiveError("the key 'huggingface' of the Parquet schema is damaged; write it again") from error
+    return feature.names if isinstance(feature, _Feature) else None
+
+
+def _natural_order(columns: Sequence[_LabelColumn]) -> tuple[str, ...]:
+    values = {value: name for column in columns for value in column.values if (name := column.name(value)) is not None}
+    if len({type(value) for value in values}) > 1:
+        raise NoColumnError("labels are integers in one Parquet file and text in another; write them alike")
+    return tuple(dict.fromkeys(values[value] for value in sorted(values)))
+
+
+def _count_names(columns: Sequence[_LabelColumn]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for column in columns:
+        rows = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values))
+        for value, n in zip(column.values, rows.tolist(), strict=True):
+            if (name := column.name(value)) is not None:
+                counts[name] = counts.get(name, 0) + n
+    return counts
+
+
+def _to_labels(column: _LabelColumn, names: Sequence[str], left_out: LeftOut) -> Labels:
+    """Replace codes by positions in `names`, -1 for rows without a label and for classes that are not there."""
+    position = {name: i for i, name in enumerate(names)}
+    unnamed = [i for i, value in enumerate(column.values) if column.name(value) is None]
+    n_without = int(np.isin(column.codes, [-1, *unnamed]).sum())
+    if n_without:
+        left_out.add(_NO_LABEL, "an empty label", n_without)
+    of_code = [position.get(column.name(value) or "", -1) for value in column.values]
+    return np.array([*of_code, -1], dtype=np.int32)[column.codes]  # code -1 takes the last
+
+
+def _hold_out(train: Sequence[Labels], every: int) -> dict[Split, list[Labels]]:
+    """Give each `every`-th row of a class to the test split, counting through all files."""
+    labels = np.concatenate(train)
+    is_test = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels[labels >= 0]):
+        is_test[np.flatnonzero(labels == label)[every - 1 :: every]] = True
+    ends = np.cumsum([len(part) for part in train])[:-1]
+    return {
+        "train": np.split(np.where(is_test, -1, labels).astype(np.int32), ends),
+        "test": np.split(np.where(is_test, labels, -1).astype(np.int32), ends),
+    }
+
+
+def _parts(files: Sequence[LocalFile], labels: Sequence[Labels]) -> tuple[Part, ...]:
+    starts = np.cumsum([0, *(len(rows) for rows in labels)]).tolist()
+    return tuple(Part(file, start, rows) for file, start, rows in zip(files, starts, labels, strict=False))
+
+
+def _fingerprint(files: Mapping[str, LocalFile]) -> str:
+    lines = (f"{name}\n{files[name].size}\n{files[name].tag}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _read_part(part: Part, column: str, keys: Collection[str] | None) -> Iterator[Encoded]:
+    part.file.require_unchanged()
+    with _parquet(part.file) as parquet:
+        row = 0
+        for group in range(parquet.num_row_groups):
+            end = row + parquet.metadata.row_group(group).num_rows
+            wanted = {i for i in range(row, end) if part.labels[i] >= 0 and (keys is None or part.key(i) in keys)}
+            for i, image in zip(range(row, end), _read_group(parquet, group, column) if wanted else (), strict=False):
+                if i in wanted:
+                    yield Encoded(part.key(i), int(part.labels[i]), partial(_bytes_of, image))
+            row = end
+
+
+def _read_group(parquet: Any, group: int, column: str) -> Iterator[Any]:
+    batches = parquet.iter_batches(_ROWS_AT_A_TIME, row_groups=[group], columns=[column], use_threads=False)
+    for batch in batches:
+        images = batch.column(0)
+        yield from pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
+
+
+def _bytes_of(image: Any) -> bytes:
+    data = image.as_py()
+    if not isinstance(data, bytes):
+        raise UnreadableImageError("the row holds no bytes of an image")
+    return data
+
+
+@contextmanager
+def _parquet(file: LocalFile) -> Iterator[Any]:
+    try:
+        # a buffer makes Arrow read a column as a stream instead of a whole row group at once
+        with pq.ParquetFile(file.path, buffer_size=1 << 20, pre_buffer=False) as parquet:
+            yield parquet
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedArchiveError(f"{file.path.name!r} cannot be read as Parquet: {reason}; write it again") from error

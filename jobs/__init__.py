@@ -1,0 +1,1 @@
+"""What a job is: its record, its states, its store and its artifacts. No HTTP, no torch."""

@@ -1,0 +1,73 @@
+"""What can be refused at the door, before anything is read. The worker checks again, with the data in hand."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+from ddoq.config import DistillConfig, VaePrior
+from ddoq.errors import (
+    BucketNotAllowedError,
+    DatasetNotFoundError,
+    OutsideRootsError,
+    PriorNotAllowedError,
+    PriorNotFoundError,
+    UnknownSchemeError,
+)
+from jobs.settings import Settings
+
+
+def admit(config: DistillConfig, settings: Settings) -> None:
+    """Refuse a config that asks for what this installation does not allow.
+
+    Raises:
+        UnknownSchemeError, OutsideRootsError, BucketNotAllowedError, DatasetNotFoundError: by the dataset's URI.
+        PriorNotAllowedError, PriorNotFoundError: by the prior's model.
+    """
+    admit_dataset(config.dataset.uri, settings.file_roots, settings.dataset_buckets)
+    if isinstance(config.prior, VaePrior):
+        admit_model(config.prior, settings.models)
+
+
+def admit_dataset(uri: str, file_roots: Sequence[Path], buckets: Sequence[str]) -> None:
+    """Refuse a URI of an unknown scheme, outside the roots (links followed), or in another bucket."""
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme.lower() == "file":
+        _admit_path(rest, file_roots)
+    elif separator and scheme.lower() == "s3":
+        _admit_bucket(rest.partition("/")[0], buckets)
+    else:
+        raise UnknownSchemeError(f"{uri!r} is not read here; write file:///absolute/path or s3://bucket/key")
+
+
+def admit_model(prior: VaePrior, allowed: Sequence[str]) -> None:
+    """Refuse a model that is not listed, and a hub id without its revision.
+
+    Args:
+        prior: Its `model` is an absolute path, or else a hub id.
+        allowed: Hub ids, and folders that stand for all below them; `"*"` is any.
+    """
+    is_folder = prior.model.startswith("/")
+    if not {"*", prior.model} & set(allowed) and not (is_folder and _is_below(prior.model, map(Path, allowed))):
+        raise PriorNotAllowedError(f"model {prior.model!r} is not allowed here; use one of {sorted(allowed)}")
+    if prior.revision is None and not is_folder:
+        raise PriorNotFoundError(f"{prior.model!r} is a hub id; set prior.revision to the commit that is meant")
+
+
+def _admit_path(rest: str, roots: Sequence[Path]) -> None:
+    path = unquote(rest).removeprefix("localhost")
+    if not path.startswith("/") or "\0" in path:
+        raise DatasetNotFoundError(f"'file://{rest}' is no absolute path; write file:///absolute/path")
+    if not _is_below(path, roots):
+        raise OutsideRootsError(f"{path!r} is outside the folders that may be read here; move it below one of them")
+
+
+def _admit_bucket(bucket: str, allowed: Sequence[str]) -> None:
+    if not {"*", bucket} & set(allowed):
+        raise BucketNotAllowedError(f"bucket {bucket!r} may not be read here; use one of {sorted(allowed)}")
+
+
+def _is_below(path: str, folders: Iterable[Path]) -> bool:
+    """Compare after links were followed; what does not exist is taken as written."""
+    real = Path(os.path.realpath(path))
+    return any(folder.is_absolute() and real.is_relative_to(os.path.realpath(folder)) for folder in folders)

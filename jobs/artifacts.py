@@ -1,0 +1,179 @@
+"""Files of jobs in the object store. Speaks S3 to any server, `rclone serve s3` included."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobs.errors import ObjectNotFoundError, StorageUnavailableError
+from jobs.records import Artifact
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MANIFEST = "manifest.json"  # written last: a folder that has one is complete
+CHUNK_BYTES = 256 * 1024
+N_TRANSFERS = 8
+
+
+def make_s3_client(settings: Settings) -> "S3Client":
+    """Make a client for the installation's object store. Safe to share between threads."""
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+        region_name=settings.s3_region,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",  # trailers confuse servers other than AWS
+            response_checksum_validation="when_required",
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": 4},
+            max_pool_connections=4 * N_TRANSFERS,
+        ),
+    )
+
+
+@contextmanager
+def _asking_for(key: str) -> Iterator[None]:
+    """Name the object in every error of the object store."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            raise ObjectNotFoundError(f"the object store has no {key!r}") from error
+        raise StorageUnavailableError(f"the object store refused {key!r}: {error}") from error
+    except BotoCoreError as error:
+        raise StorageUnavailableError(f"the object store did not answer for {key!r}: {error}") from error
+
+
+class ObjectStore:
+    """One bucket. Every call raises StorageUnavailableError when the server is away. Safe to share between threads."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        try:
+            with _asking_for(self._bucket):
+                self._client.head_bucket(Bucket=self._bucket)
+        except ObjectNotFoundError:
+            with _asking_for(self._bucket):
+                self._client.create_bucket(Bucket=self._bucket)
+
+    def is_ready(self) -> bool:
+        """Whether the bucket is there and the server answers."""
+        try:
+            with _asking_for(self._bucket):
+                self._client.head_bucket(Bucket=self._bucket)
+        except (ObjectNotFoundError, StorageUnavailableError):
+            return False
+        return True
+
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """List the keys below the folder `prefix`, in order; with an empty prefix, all."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_folder(prefix))
+        with _asking_for(prefix):
+            for page in pages:
+                yield from (entry["Key"] for entry in page.get("Contents", ()))
+
+    def put_file(self, path: Path, key: str, name: str, media_type: str) -> Artifact:
+        """Store a file under `key` and describe it as the artifact `name` of a job."""
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with _asking_for(key):
+            self._client.upload_file(str(path), self._bucket, key, ExtraArgs={"ContentType": media_type})
+        return Artifact(name, key, path.stat().st_size, sha256, media_type)
+
+    def upload_folder(self, folder: Path, prefix: str) -> None:
+        """Store a complete stage folder below `prefix`, its manifest last."""
+        names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+        def upload(name: str) -> None:
+            with _asking_for(f"{prefix}/{name}"):
+                self._client.upload_file(str(folder / name), self._bucket, f"{prefix}/{name}")
+
+        with ThreadPoolExecutor(N_TRANSFERS) as pool:
+            list(pool.map(upload, sorted(names - {MANIFEST})))
+        upload(MANIFEST)
+
+    def download_folder(self, prefix: str, folder: Path) -> None:
+        """Fetch a complete stage folder from below `prefix`; one that is here already is left as it is.
+
+        Raises:
+            ObjectNotFoundError: there is no complete folder at `prefix`.
+        """
+        if (folder / MANIFEST).is_file():
+            return
+        keys = list(self.list_keys(prefix))
+        if f"{prefix}/{MANIFEST}" not in keys:
+            raise ObjectNotFoundError(f"the object store has no complete folder {prefix!r}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # what a worker that died here left
+        with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as unfinished:
+            self._fetch(keys, prefix, Path(unfinished))
+            try:
+                os.replace(unfinished, folder)  # noqa: PTH105  one atomic step: never seen half full
+            except OSError:
+                if not (folder / MANIFEST).is_file():  # else another worker was faster with the same folder
+                    raise
+
+    def _fetch(self, keys: list[str], prefix: str, folder: Path) -> None:
+        def fetch(key: str) -> None:
+            path = folder / key.removeprefix(_folder(prefix))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _asking_for(key):
+                self._client.download_file(self._bucket, key, str(path))
+
+        with ThreadPoolExecutor(N_TRANSFERS) as pool:
+            list(pool.map(fetch, keys))
+
+    def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        """Open the bytes `start` to `end` of an object, both included as in HTTP, as chunks.
+
+        The object is opened before this returns, so that a missing one is told before the first chunk.
+
+        Raises:
+            ObjectNotFoundError: there is no such object.
+        """
+        with _asking_for(key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end}")
+
+        def chunks() -> Iterator[bytes]:
+            with closing(answer["Body"]) as body, _asking_for(key):
+                yield from body.iter_chunks(CHUNK_BYTES)
+
+        return chunks()
+
+    def delete_prefix(self, prefix: str, keep: Collection[str] = ()) -> int:
+        """Delete every object below the folder `prefix` that is not in `keep`; return how many."""
+        doomed = [key for key in self.list_keys(prefix) if key not in keep]
+        for start in range(0, len(doomed), 1000):  # the most that one request may name
+            objects = [{"Key": key} for key in doomed[start : start + 1000]]
+            with _asking_for(prefix):
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket,
+                    Delete={"Objects": objects, "Quiet": True},  # type: ignore[typeddict-item]
+                )
+            if errors := answer.get("Errors"):
+                raise StorageUnavailableError(f"the object store did not delete {errors[0].get('Key')!r}: {errors[0]}")
+        return len(doomed)
+
+
+def _folder(prefix: str) -> str:
+    return f"{prefix.rstrip('/')}/" if prefix else ""

@@ -1,0 +1,85 @@
+"""Every way the service can refuse or fail, each with a stable code. Torch-free.
+
+    DdoqError
+    └── ServiceError
+        ├── JobNotFoundError          job.not_found
+        ├── JobEndedError             job.ended
+        ├── LeaseLostError            job.lease_lost
+        ├── AttemptsExhaustedError    job.attempts_exhausted
+        ├── KeyRejectedError          auth.invalid_key
+        ├── MissingScopeError         auth.scope
+        ├── KeyNotFoundError          key.not_found
+        ├── ObjectNotFoundError       storage.not_found
+        ├── StorageUnavailableError   storage.unavailable
+        └── QueueUnavailableError     queue.unavailable
+
+The algorithm's own errors are in `ddoq.errors`; `docs/errors.md` lists them all.
+"""
+
+from ddoq.errors import DdoqError
+
+
+class ServiceError(DdoqError):
+    """The service, not the algorithm, refused or failed."""
+
+    code = "service.failed"
+
+
+class JobNotFoundError(ServiceError):
+    """There is no such job, or it is somebody else's."""
+
+    code = "job.not_found"
+
+
+class JobEndedError(ServiceError):
+    """The job has ended, so it cannot be changed any more."""
+
+    code = "job.ended"
+
+
+class LeaseLostError(ServiceError):
+    """The unit is no longer this worker's: the lease ran out, or the job has ended."""
+
+    code = "job.lease_lost"
+
+
+class AttemptsExhaustedError(ServiceError):
+    """A unit lost its worker as often as is allowed."""
+
+    code = "job.attempts_exhausted"
+
+
+class KeyRejectedError(ServiceError):
+    """The API key is malformed, unknown or revoked."""
+
+    code = "auth.invalid_key"
+
+
+class MissingScopeError(ServiceError):
+    """The API key does not allow this call."""
+
+    code = "auth.scope"
+
+
+class KeyNotFoundError(ServiceError):
+    """There is no such API key, or it is somebody else's."""
+
+    code = "key.not_found"
+
+
+class ObjectNotFoundError(ServiceError):
+    """The object store has nothing at this key, or only part of a folder."""
+
+    code = "storage.not_found"
+
+
+class StorageUnavailableError(ServiceError):
+    """The object store did not answer, or refused."""
+
+    code = "storage.unavailable"
+
+
+class QueueUnavailableError(ServiceError):
+    """The broker did not take the wake-up call."""
+
+    code = "queue.unavailable"

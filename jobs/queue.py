@@ -1,0 +1,66 @@
+"""The broker carries wake-up calls only: the database row is the job. The one place that knows Celery's options."""
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from jobs.errors import QueueUnavailableError
+from jobs.settings import Settings
+
+QUEUE = "ddoq"
+TASK = "worker.run_units"
+EXPIRES_SECONDS = 30  # the sweep calls again; an unheard call must not pile up
+
+# A broker that is down is told to the caller at once: the sweep will call again.
+_TRANSPORT = {
+    "socket_connect_timeout": 5,
+    "socket_timeout": 30,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
+
+
+def make_celery(settings: Settings) -> Celery:
+    """Make the Celery app that both sides share. The worker adds the task; the API only sends to it."""
+    app = Celery("ddoq", broker=settings.broker_url, set_as_current=False)
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_acks_late=False,  # redelivery is the lease's business, not the broker's
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        broker_pool_limit=0,  # wake-up calls are rare: no idle connections to go stale, none left open at the end
+        broker_transport_options=_TRANSPORT,
+        broker_connection_retry_on_startup=True,
+        enable_utc=True,
+    )
+    return app
+
+
+class Queue:
+    """Calls workers to look into the database. Safe to share between threads."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def wake(self) -> None:
+        """Call one idle worker, if there is any.
+
+        Raises:
+            QueueUnavailableError: the broker did not take the call; the job is not lost, the next sweep calls again.
+        """
+        try:
+            self._app.send_task(TASK, queue=QUEUE, expires=EXPIRES_SECONDS, ignore_result=True, retry=False)
+        except OperationalError as error:
+            raise QueueUnavailableError(f"the broker did not take the wake-up call: {error}") from error
+
+    def is_ready(self) -> bool:
+        """Whether the broker answers."""
+        try:
+            with self._app.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+        except OperationalError:
+            return False
+        return True

@@ -1,0 +1,130 @@
+"""What the store hands out: small frozen records, no sessions, no rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ddoq.config import DistillConfig
+from ddoq.events import Stage
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class UnitState(StrEnum):
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job ended badly: a stable code, the stage, a sentence that says what to change."""
+
+    code: str
+    message: str
+    retryable: bool
+    stage: Stage | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One claimable piece of one stage of one job."""
+
+    id: int
+    job_id: str
+    stage: Stage
+    index: int
+    of: int
+    state: UnitState
+    attempt: int
+    worker: str | None
+    done: int
+    total: int
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One distillation that somebody asked for. `figures` are the report's numbers by name, once there are any."""
+
+    id: str
+    owner: str
+    state: JobState
+    stage: Stage
+    config: DistillConfig
+    failure: Failure | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    units: tuple[Unit, ...]
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something that happened to a job; `sequence` counts from 1 without gaps within the job."""
+
+    sequence: int
+    at: datetime
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a job made: `name` within the job, `key` in the bucket."""
+
+    name: str
+    key: str
+    size_bytes: int
+    sha256: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one unit until the lease ends; `token` proves it on every write.
+
+    `inputs` are the object prefixes of the finished stages before this one; `prefix` is where this attempt writes.
+    """
+
+    unit_id: int
+    job_id: str
+    stage: Stage
+    index: int
+    of: int
+    attempt: int
+    token: str
+    worker: str
+    config: DistillConfig
+    inputs: Mapping[Stage, tuple[str, ...]]
+    prefix: str
+
+
+class Order(StrEnum):
+    """What the holder of a lease is told when it reports."""
+
+    CONTINUE = "continue"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key as it may be shown: never the secret."""
+
+    id: str
+    owner: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None

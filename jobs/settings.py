@@ -1,0 +1,71 @@
+"""Where the servers are and what this installation allows: the `DDOQ_*` environment, read once per process."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: Any) -> Any:
+    """Read a list given as text: JSON, or separated like PATH."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part for part in value.split(os.pathsep) if part]
+
+
+def _with_driver(url: str) -> str:
+    """Name the driver, so that a plain `postgresql://` address works."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
+        raise ValueError("must begin with postgresql://")
+    return f"postgresql+psycopg://{rest}"
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _resolved(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(folder.resolve() for folder in folders)
+
+
+class Settings(BaseSettings):
+    """Settings of one process. Lists are JSON, or separated by `:` like PATH."""
+
+    model_config = SettingsConfigDict(env_prefix="DDOQ_", frozen=True, extra="ignore")
+
+    database_url: Annotated[str, AfterValidator(_with_driver)] = Field(repr=False, description="PostgreSQL >= 15.")
+    broker_url: str = Field(repr=False, description="Redis >= 6.2 or Valkey.")
+    s3_endpoint: str | None = Field(None, description="Address of the object store; none means AWS.")
+    s3_public_endpoint: str | None = Field(None, description="Address of the object store as the users see it.")
+    s3_bucket: str = Field(min_length=3, description="Bucket for everything that jobs write.")
+    s3_access_key: str = Field(repr=False)
+    s3_secret_key: SecretStr
+    s3_region: str = "us-east-1"
+    key_pepper: SecretStr = Field(min_length=16, description="Secret under which API keys are stored.")
+    file_roots: Annotated[Folders, AfterValidator(_resolved)] = Field((), description="Folders `file://` may read.")
+    dataset_buckets: Names = Field((), description="Buckets that `s3://` datasets may be in.")
+    models: Names = Field((), description="Hub ids or local folders that priors may load.")
+    scratch: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / "ddoq", description="Folder for a worker's files."
+    )
+    lease_seconds: float = Field(60, gt=0, description="A unit is given to another worker this long after a silence.")
+    heartbeat_seconds: float = Field(10, gt=0, description="How often a worker extends its lease.")
+    sweep_seconds: float = Field(5, gt=0, description="How often expired leases and unclean jobs are looked for.")
+    max_attempts: int = Field(3, ge=1, description="Times a unit may lose its worker before the job fails.")
+    cancel_grace_seconds: float = Field(30, gt=0, description="A worker that ignores a cancel this long is ended.")
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        pydantic.ValidationError: a variable is missing or not usable; the message names it.
+    """
+    return Settings()

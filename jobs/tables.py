@@ -1,0 +1,168 @@
+"""The tables, as SQLAlchemy sees them. `migrations/` makes them; a test proves that both say the same."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    func,
+    text,
+)
+
+from ddoq.events import Stage
+from jobs.records import JobState, UnitState
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment, handed out in UTC whatever the session's time zone is."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return value.astimezone(UTC) if value else None
+
+
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _moment(name: str, *, nullable: bool = True) -> Column[Any]:
+    return Column(name, Utc, nullable=nullable, server_default=None if nullable else func.clock_timestamp())
+
+
+# Ids sort by age; the collation "C" keeps that order whatever the database's own is.
+Id = String(30, collation="C")
+OF_JOB: dict[str, Any] = {"ondelete": "CASCADE"}
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("n_events", Integer, nullable=False, server_default=text("0")),
+    Column("failure_code", Text),
+    Column("failure_stage", Text),
+    Column("failure_message", Text),
+    Column("failure_retryable", Boolean),
+    _moment("created_at", nullable=False),
+    _moment("started_at"),
+    _moment("finished_at"),
+    _moment("cleaned_at"),
+    _one_of("state", JobState),
+    _one_of("stage", Stage),
+    CheckConstraint("(state = 'failed') = (failure_code IS NOT NULL)", name="failed_with_a_code"),
+    CheckConstraint(
+        "(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished_when_ended"
+    ),
+    Index(None, "owner", "id"),
+    Index("ix_jobs_unclean", "finished_at", postgresql_where=text("cleaned_at IS NULL AND finished_at IS NOT NULL")),
+)
+
+units = Table(
+    "units",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("job_id", Id, ForeignKey(jobs.c.id, **OF_JOB), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("of", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="claims so far: names the prefix"),
+    Column("crashes", Integer, nullable=False, server_default=text("0"), comment="leases lost so far: bounded"),
+    Column("crash_reason", Text, comment="why the last attempt broke, if it could still tell"),
+    Column("worker", Text),
+    Column("lease_token", Text),
+    Column("lease_expires_at", Utc),
+    Column("done", Integer, nullable=False, server_default=text("0")),
+    Column("total", Integer, nullable=False, server_default=text("0")),
+    Column("prefix", Text, comment="where the winning attempt wrote"),
+    _moment("progress_at"),
+    _moment("started_at"),
+    _moment("finished_at"),
+    UniqueConstraint("job_id", "stage", "index"),
+    _one_of("stage", Stage),
+    _one_of("state", UnitState),
+    CheckConstraint('"index" >= 0 AND "index" < "of"', name="index"),
+    CheckConstraint("(state = 'running') = (lease_token IS NOT NULL)", name="leased_when_running"),
+    CheckConstraint("(lease_token IS NULL) = (lease_expires_at IS NULL)", name="lease_whole"),
+    CheckConstraint("(state = 'done') = (prefix IS NOT NULL)", name="prefix_when_done"),
+    Index("ix_units_ready", "id", postgresql_where=text("state = 'ready'")),
+    Index("ix_units_running", "lease_expires_at", postgresql_where=text("state = 'running'")),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", Id, ForeignKey(jobs.c.id, **OF_JOB), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("data", JSON, nullable=False),
+    _moment("at", nullable=False),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("job_id", Id, ForeignKey(jobs.c.id, **OF_JOB), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+)
+
+figures = Table(
+    "figures",
+    metadata,
+    Column("job_id", Id, ForeignKey(jobs.c.id, **OF_JOB), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True, comment="HMAC-SHA-256 of the secret under the pepper"),
+    _moment("created_at", nullable=False),
+    _moment("revoked_at"),
+    Index(None, "owner", "id"),
+)

@@ -1,0 +1,74 @@
+"""Starting `ddoq up` as people do, and looking at its processes from outside."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from cli.client import Client
+from cli.main import open_client
+from cli.up import READY
+
+
+@dataclass(frozen=True)
+class Launched:
+    """An `ddoq up` that is ready."""
+
+    process: "subprocess.Popen[str]"
+    data: Path
+
+    def client(self) -> Client:
+        return open_client(self.data)
+
+    def family(self) -> list[psutil.Process]:
+        """List everything that runs for it, itself too."""
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def worker(self) -> psutil.Process:
+        """Find the worker's main process."""
+        return next(found for found in self.family() if found.cmdline()[1:3] == ["-m", "worker"])
+
+
+def command(data: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "cli.main", "up", "--data", str(data), "--port", "0", *more]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Our own environment without the service's variables."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("DDOQ_")}
+    return {**ours, "PYTHONWARNINGS": "default", **more}
+
+
+@contextmanager
+def launch(data: Path, *more: str, **variables: str) -> Iterator[Launched]:
+    """Run `ddoq up` and wait until it says that it is ready; stop it at the end, if it still runs."""
+    process = subprocess.Popen(command(data, *more), stdout=subprocess.PIPE, text=True, env=environment(**variables))
+    try:
+        assert process.stdout
+        assert any(line.startswith(READY) for line in process.stdout), "it ended before it was ready"
+        yield Launched(process, data)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait for processes to end; answer those that live on."""
+    deadline = time.monotonic() + seconds
+    while (alive := [found for found in processes if _is_alive(found)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,244 @@
+"""What the sweep does for lost workers, lost calls and ended jobs."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, func, select, text
+
+from ddoq.events import Stage
+from jobs.artifacts import ObjectStore, make_s3_client
+from jobs.leases import Leases
+from jobs.queue import QUEUE, Queue, make_celery
+from jobs.records import Claim, Failure, JobState, UnitState
+from jobs.settings import Settings
+from jobs.store import Store
+from jobs.sweep import ELECTION, Sweeper
+from tests.job_steps import CONFIG, expire, reach, split, succeed, take
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"some bytes")
+    return path
+
+
+@pytest.fixture
+def crowd(store: Store, leases: Leases, engine: Engine) -> tuple[Claim, Claim]:
+    """Two units of one job, both running."""
+    split(engine, store.submit("ada", CONFIG).id, 2)
+    return take(leases), take(leases)
+
+
+def lose(claim: Claim, engine: Engine, sweeper: Sweeper) -> None:
+    expire(engine, claim)
+    sweeper.sweep()
+
+
+def lose_every_attempt(leases: Leases, engine: Engine, sweeper: Sweeper, n: int) -> None:
+    for _ in range(n):
+        lose(take(leases), engine, sweeper)
+
+
+def test_a_live_lease_is_left_alone(store: Store, leases: Leases, sweeper: Sweeper) -> None:
+    claim = reach(store, leases, Stage.READ)
+    assert sweeper.sweep().requeued == ()
+    assert store.get("ada", claim.job_id).state is JobState.RUNNING
+
+
+def test_a_unit_whose_worker_was_lost_is_ready_again(
+    store: Store, leases: Leases, engine: Engine, sweeper: Sweeper
+) -> None:
+    claim = reach(store, leases, Stage.ENCODE)
+    expire(engine, claim)
+    assert sweeper.sweep().requeued == (claim.job_id,)
+    job = store.get("ada", claim.job_id)
+    assert (job.state, job.units[1].state) == (JobState.QUEUED, UnitState.READY)
+    assert take(leases).attempt == 2
+
+
+def test_a_lost_lease_is_told_in_the_events(store: Store, leases: Leases, engine: Engine, sweeper: Sweeper) -> None:
+    claim = reach(store, leases, Stage.READ)
+    lose(claim, engine, sweeper)
+    event = store.events("ada", claim.job_id, after=2, limit=10)[0]
+    assert (event.kind, event.data["attempt"], event.data["worker"]) == ("lease_lost", 1, "worker")
+
+
+def test_an_attempt_that_broke_is_taken_back_at_the_next_sweep_with_its_reason(
+    store: Store, leases: Leases, sweeper: Sweeper
+) -> None:
+    claim = reach(store, leases, Stage.READ)
+    leases.crash(claim, "OSError: disk full\0")
+    assert sweeper.sweep().requeued == (claim.job_id,)
+    event = store.events("ada", claim.job_id, after=2, limit=10)[0]
+    assert (event.kind, event.data["crash_reason"]) == ("lease_lost", "OSError: disk full\\0")
+
+
+def test_the_reason_of_the_last_break_is_in_the_failure(
+    store: Store, leases: Leases, sweeper: Sweeper, settings: Settings
+) -> None:
+    job = store.submit("ada", CONFIG)
+    for number in range(settings.max_attempts):
+        leases.crash(take(leases), f"OSError: number {number}")
+        sweeper.sweep()
+    failure = store.get("ada", job.id).failure
+    assert failure is not None
+    assert f"number {settings.max_attempts - 1}" in failure.message
+
+
+def test_attempts_end(store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, settings: Settings) -> None:
+    job = store.submit("ada", CONFIG)
+    lose_every_attempt(leases, engine, sweeper, settings.max_attempts)
+    failure = store.get("ada", job.id).failure
+    assert failure is not None
+    assert (failure.code, failure.stage, failure.retryable) == ("job.attempts_exhausted", Stage.READ, True)
+
+
+def test_the_last_attempt_is_still_given(
+    store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, settings: Settings
+) -> None:
+    store.submit("ada", CONFIG)
+    lose_every_attempt(leases, engine, sweeper, settings.max_attempts - 1)
+    assert leases.finish(take(leases)).state is JobState.RUNNING
+
+
+def test_a_cancelling_job_whose_worker_was_lost_is_cancelled(
+    store: Store, leases: Leases, engine: Engine, sweeper: Sweeper
+) -> None:
+    claim = reach(store, leases, Stage.READ)
+    store.cancel("ada", claim.job_id)
+    lose(claim, engine, sweeper)
+    assert store.get("ada", claim.job_id).state is JobState.CANCELLED
+
+
+def test_a_job_with_another_running_unit_goes_on_when_one_worker_is_lost(
+    store: Store, crowd: tuple[Claim, Claim], engine: Engine, sweeper: Sweeper
+) -> None:
+    lose(crowd[0], engine, sweeper)
+    assert store.get("ada", crowd[0].job_id).state is JobState.RUNNING
+
+
+def test_of_two_sweeps_at_once_one_works(engine: Engine, sweeper: Sweeper) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold_the_election() -> None:
+        with engine.begin() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(ELECTION)))
+            entered.set()
+            leave.wait(30)
+
+    other = threading.Thread(target=hold_the_election)
+    other.start()
+    entered.wait(30)
+    while_other = sweeper.sweep()
+    leave.set()
+    other.join()
+    assert (while_other.is_elected, sweeper.sweep().is_elected) == (False, True)
+
+
+def test_a_waiting_unit_calls_a_worker_again(store: Store, sweeper: Sweeper, broker: Redis) -> None:
+    store.submit("ada", CONFIG)
+    assert sweeper.sweep().woken
+    assert broker.llen(QUEUE) == 1
+
+
+def test_nothing_waiting_calls_nobody(store: Store, leases: Leases, sweeper: Sweeper, broker: Redis) -> None:
+    reach(store, leases, Stage.READ)
+    assert not sweeper.sweep().woken
+    assert broker.llen(QUEUE) == 0
+
+
+def put(objects: ObjectStore, file: Path, *keys: str) -> None:
+    for key in keys:
+        objects.put_file(file, key, "name", "application/octet-stream")
+
+
+def test_of_a_succeeded_job_only_the_artifacts_stay(
+    store: Store, leases: Leases, sweeper: Sweeper, objects: ObjectStore, file: Path
+) -> None:
+    claim = reach(store, leases, Stage.PACKAGE)
+    put(objects, file, *(f"{prefix}/latents" for prefixes in claim.inputs.values() for prefix in prefixes))
+    archive = objects.put_file(file, f"{claim.prefix}/archive.zip", "archive.zip", "application/zip")
+    put(objects, file, f"{claim.prefix}/manifest.json")
+    leases.finish(claim, [archive])
+    assert sweeper.sweep().cleaned == (claim.job_id,)
+    assert list(objects.list_keys("")) == [archive.key]
+
+
+def test_what_a_losing_attempt_wrote_is_deleted(
+    store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, objects: ObjectStore, file: Path
+) -> None:
+    loser = reach(store, leases, Stage.PACKAGE)
+    put(objects, file, f"{loser.prefix}/archive.zip")
+    lose(loser, engine, sweeper)
+    winner = take(leases)
+    archive = objects.put_file(file, f"{winner.prefix}/archive.zip", "archive.zip", "application/zip")
+    leases.finish(winner, [archive])
+    sweeper.sweep()
+    assert list(objects.list_keys("")) == [archive.key]
+
+
+def test_a_job_is_cleaned_once(store: Store, leases: Leases, sweeper: Sweeper) -> None:
+    job = succeed(store, leases)
+    assert [sweeper.sweep().cleaned, sweeper.sweep().cleaned] == [(job.id,), ()]
+
+
+def test_a_running_job_keeps_its_objects(
+    store: Store, leases: Leases, sweeper: Sweeper, objects: ObjectStore, file: Path
+) -> None:
+    claim = reach(store, leases, Stage.ENCODE)
+    put(objects, file, f"{claim.prefix}/latents")
+    sweeper.sweep()
+    assert list(objects.list_keys(claim.prefix)) == [f"{claim.prefix}/latents"]
+
+
+def test_another_jobs_objects_are_left_alone(store: Store, sweeper: Sweeper, objects: ObjectStore, file: Path) -> None:
+    job = store.cancel("ada", store.submit("ada", CONFIG).id)
+    put(objects, file, f"jobs/{job.id}/read/0/1/a", f"jobs/{job.id}0/read/0/1/a", "elsewhere/a")
+    sweeper.sweep()
+    assert list(objects.list_keys("")) == ["elsewhere/a", f"jobs/{job.id}0/read/0/1/a"]
+
+
+def test_a_failed_job_is_cleaned_only_when_its_last_worker_is_gone(
+    leases: Leases, crowd: tuple[Claim, Claim], engine: Engine, sweeper: Sweeper
+) -> None:
+    leases.fail(crowd[0], Failure("dataset.invalid", "no", retryable=False))
+    while_other_works = sweeper.sweep().cleaned
+    expire(engine, crowd[1])
+    assert (while_other_works, sweeper.sweep().cleaned) == ((), (crowd[0].job_id,))
+
+
+@pytest.fixture
+def sweeper_alone(engine: Engine, settings: Settings) -> Iterator[Sweeper]:
+    """A sweeper whose broker and object store are away."""
+    nowhere = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9", "broker_url": "redis://127.0.0.1:9/0"})
+    client, app = make_s3_client(nowhere), make_celery(nowhere)
+    yield Sweeper(engine, ObjectStore(client, "bucket"), Queue(app), settings.max_attempts)
+    client.close()
+    app.close()
+
+
+def test_units_are_taken_back_while_broker_and_object_store_are_away(
+    store: Store, leases: Leases, engine: Engine, sweeper_alone: Sweeper
+) -> None:
+    store.cancel("ada", store.submit("ada", CONFIG).id)
+    claim = reach(store, leases, Stage.READ)
+    expire(engine, claim)
+    swept = sweeper_alone.sweep()
+    assert (swept.requeued, swept.cleaned, swept.woken) == ((claim.job_id,), (), False)
+
+
+def test_what_could_not_be_cleaned_is_cleaned_later(store: Store, sweeper_alone: Sweeper, sweeper: Sweeper) -> None:
+    job = store.cancel("ada", store.submit("ada", CONFIG).id)
+    sweeper_alone.sweep()
+    assert sweeper.sweep().cleaned == (job.id,)
+
+
+def test_the_lease_ends_by_the_clock_of_the_database(store: Store, engine: Engine, sweeper: Sweeper) -> None:
+    claim = reach(store, Leases(engine, lease_seconds=0.05), Stage.READ)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_sleep(0.1)"))
+    assert sweeper.sweep().requeued == (claim.job_id,)

@@ -1,0 +1,53 @@
+"""What the tests of jobs do again and again."""
+
+from sqlalchemy import Engine, text
+
+from ddoq.config import DatasetConfig, DistillConfig
+from ddoq.events import Stage
+from jobs.leases import Leases
+from jobs.records import Claim, Job
+from jobs.store import Store
+
+CONFIG = DistillConfig(dataset=DatasetConfig(uri="file:///data/flowers.zip"))
+
+
+def take(leases: Leases, worker: str = "worker") -> Claim:
+    """Claim a unit that must be there."""
+    claim = leases.claim(worker)
+    assert claim is not None
+    return claim
+
+
+def reach(store: Store, leases: Leases, stage: Stage) -> Claim:
+    """Submit a job, finish the stages before `stage` and claim that."""
+    store.submit("ada", CONFIG)
+    claim = take(leases)
+    while claim.stage is not stage:
+        leases.finish(claim)
+        claim = take(leases)
+    return claim
+
+
+def succeed(store: Store, leases: Leases) -> Job:
+    return leases.finish(reach(store, leases, Stage.PACKAGE))
+
+
+def expire(engine: Engine, claim: Claim) -> None:
+    """Let the lease of a claim, if it still has one, have run out a second ago."""
+    expired = "UPDATE units SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE lease_token = :token"
+    with engine.begin() as connection:
+        connection.execute(text(expired), {"token": claim.token})
+
+
+def split(engine: Engine, job_id: str, n_units: int) -> None:
+    """Cut the first stage of a job that is still queued into several units."""
+    with engine.begin() as connection:
+        connection.execute(text('UPDATE units SET "of" = :n WHERE job_id = :job'), {"n": n_units, "job": job_id})
+        for index in range(1, n_units):
+            connection.execute(
+                text(
+                    'INSERT INTO units (job_id, stage, "index", "of", state) '
+                    "VALUES (:job, 'read', :index, :n, 'ready')"
+                ),
+                {"job": job_id, "index": index, "n": n_units},
+            )

@@ -1,0 +1,179 @@
+"""Contenders are compared at equal compute, on a test that nobody sees before."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import stdev
+from threading import get_ident
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from ddoq.errors import BadImagesError
+from ddoq.evaluate import evaluate, recipe, score
+from ddoq.events import Event, ignore
+from ddoq.students import Protocol
+from ddoq.types import TrainingSet
+
+PROTOCOL = Protocol(
+    n_classes=2,
+    mean=(0.5, 0.5, 0.5),
+    deviation=(0.3, 0.3, 0.3),
+    steps=20,
+    batch_size=8,
+    width=8,
+    seed=0,
+    device=torch.device("cpu"),
+)
+
+
+def stripes(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Noise with a bright bar, upright or lying: two classes that a student can tell apart."""
+    images = torch.randint(100, (n, 3, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    labels = torch.arange(n) % 2
+    images[labels == 0, :, 3:5] = 250
+    images[labels == 1, :, :, 3:5] = 250
+    return images, labels
+
+
+def training_set(n: int, seed: int = 0) -> TrainingSet:
+    images, labels = stripes(n, seed)
+    return TrainingSet(images, labels, torch.ones(n))
+
+
+class Test:
+    """Test batches that count how often they are read, and when."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.passes: list[int] = []
+        self.steps_done = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.passes.append(self.steps_done)
+        images, labels = stripes(40, 99)
+        yield from zip(images.split(16), labels.split(16), strict=True)
+
+    def watch(self, event: Event) -> None:
+        self.steps_done = event.done
+
+
+def test_every_contender_takes_the_same_number_of_steps() -> None:
+    contenders = {"small": [training_set(4)] * 2, "large": [training_set(30)] * 2}
+    events: list[Event] = []
+    evaluate(contenders, Test(), PROTOCOL, events.append)
+    trained = [event for event in events if event.values][-1]  # the last before the test
+    assert trained.done == trained.total == 4 * PROTOCOL.steps
+
+
+def test_progress_never_goes_back() -> None:
+    events: list[Event] = []
+    evaluate({"a": [training_set(8)] * 2}, Test(), replace(PROTOCOL, steps=200), events.append)
+    assert [event.done for event in events] == sorted(event.done for event in events)
+
+
+def test_the_listener_is_called_in_the_thread_of_the_caller() -> None:
+    threads = set()
+    evaluate({"a": [training_set(8)] * 2}, Test(), PROTOCOL, lambda _event: threads.add(get_ident()))
+    assert threads == {get_ident()}
+
+
+def test_scores_do_not_depend_on_the_number_of_cores() -> None:
+    before = torch.get_num_threads()
+    scores = []
+    for n_cores in (1, 2):
+        torch.set_num_threads(n_cores)
+        scores.append(evaluate({"a": [training_set(8)] * 3}, Test(), PROTOCOL, ignore))
+    torch.set_num_threads(before)
+    assert scores[0] == scores[1]
+
+
+def test_the_number_of_cores_in_use_is_left_as_it_was() -> None:
+    before = torch.get_num_threads()
+    evaluate({"a": [training_set(8)]}, Test(), PROTOCOL, ignore)
+    assert torch.get_num_threads() == before
+
+
+def test_the_test_is_read_once_after_all_training() -> None:
+    test = Test()
+    evaluate({"a": [training_set(8)] * 2, "b": [training_set(8)]}, test, PROTOCOL, test.watch)
+    assert test.passes == [60]
+
+
+def test_contenders_with_the_same_images_score_the_same() -> None:
+    sets = [training_set(8), training_set(8)]
+    scores = evaluate({"one": sets, "other": sets}, Test(), PROTOCOL, ignore)
+    assert scores["one"] == scores["other"]
+
+
+def test_the_same_seed_gives_the_same_scores() -> None:
+    first = evaluate({"a": [training_set(8)] * 2}, Test(), PROTOCOL, ignore)
+    assert evaluate({"a": [training_set(8)] * 2}, Test(), PROTOCOL, ignore) == first
+
+
+def test_a_contender_scores_the_same_whoever_else_competes() -> None:
+    alone = evaluate({"a": [training_set(8)]}, Test(), PROTOCOL, ignore)
+    beside = evaluate({"b": [training_set(6, 1)], "a": [training_set(8)]}, Test(), PROTOCOL, ignore)
+    assert beside["a"] == alone["a"]
+
+
+def test_the_size_of_test_batches_does_not_matter() -> None:
+    whole = evaluate({"a": [training_set(8)]}, [stripes(40, 99)], PROTOCOL, ignore)
+    assert evaluate({"a": [training_set(8)]}, Test(), PROTOCOL, ignore) == whole
+
+
+def test_students_learn_what_their_images_show() -> None:
+    longer = replace(PROTOCOL, steps=150)
+    right, wrong = training_set(20), training_set(20)
+    wrong = TrainingSet(wrong.images, 1 - wrong.labels, wrong.weights)
+    scores = evaluate({"right": [right], "wrong": [wrong]}, Test(), longer, ignore)
+    assert scores["right"].mean > 0.9
+    assert scores["wrong"].mean < 0.1
+
+
+def test_weights_of_zero_take_a_class_out_of_training() -> None:
+    data = training_set(20)
+    only_zeros = TrainingSet(data.images, data.labels, (data.labels == 0).float())
+    longer = replace(PROTOCOL, steps=100)
+    assert evaluate({"a": [only_zeros]}, Test(), longer, ignore)["a"].mean == 0.5
+
+
+def test_a_listener_that_raises_stops_the_training() -> None:
+    def stop(_event: Event) -> None:
+        raise InterruptedError
+
+    endless = replace(PROTOCOL, steps=10**6)
+    with pytest.raises(InterruptedError):
+        evaluate({"a": [training_set(8)] * 4}, Test(), endless, stop)
+
+
+def test_an_empty_test_is_refused() -> None:
+    with pytest.raises(BadImagesError, match="not one test image"):
+        evaluate({"a": [training_set(8)]}, [], PROTOCOL, ignore)
+
+
+def test_the_deviation_is_that_of_a_sample() -> None:
+    values = (0.5, 0.6, 0.9)
+    assert score(values).deviation == pytest.approx(stdev(values)) == pytest.approx(0.2081665999)
+
+
+def test_one_seed_has_no_deviation() -> None:
+    assert score([0.7]).deviation == 0.0
+
+
+def test_the_recipe_names_what_was_run() -> None:
+    told = recipe(PROTOCOL)
+    assert (told.steps, told.batch_size, told.mean) == (20, 8, (0.5, 0.5, 0.5))
+
+
+def test_a_hundred_real_digits_teach_a_student_to_read() -> None:
+    digits = load_digits()
+    images = torch.from_numpy(digits.images * 255 / 16).to(torch.uint8)[:, None].repeat(1, 3, 1, 1)
+    labels = torch.from_numpy(digits.target)
+    chosen = torch.cat([(labels == label).nonzero()[:10, 0] for label in range(10)])
+    data = TrainingSet(images[chosen], labels[chosen], torch.ones(100))
+    protocol = Protocol(10, (0.3,) * 3, (0.38,) * 3, 150, 32, 64, 0, torch.device("cpu"))
+    rest = slice(1200, None)
+    assert evaluate({"real": [data]}, [(images[rest], labels[rest])], protocol, ignore)["real"].mean > 0.7

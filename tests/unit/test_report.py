@@ -1,0 +1,138 @@
+"""The report says what the numbers say, and no more."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from ddoq.comparison import compare
+from ddoq.config import DatasetConfig, DistillConfig
+from ddoq.evaluate import score
+from ddoq.report import accuracy_table, report_html, report_json, verdict
+from ddoq.types import Report, Score
+
+CONFIG = DistillConfig(dataset=DatasetConfig(uri="file:///data/pets.zip"))
+HOSTILE = "</title><script>alert(1)</script>"
+BETTER = {"distilled": score([0.90, 0.91, 0.92]), "random real": score([0.80, 0.81, 0.82])}
+
+
+def report(accuracy: dict[str, Score] | None = None, name: str = "cat", remarks: tuple[str, ...] = ()) -> Report:
+    return Report(
+        accuracy=accuracy or BETTER,
+        distortion={name: 1.5, "dog": 1 / 3},
+        weights={name: (0.75, 0.25), "dog": (0.5, 0.5)},
+        figures={"distilled_images": 4, "train_images": 1000, "test_images": 100},
+        remarks=remarks,
+    )
+
+
+class Tags(HTMLParser):
+    """The tags of a page, the values of their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.values: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.values += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_gain_beyond_the_noise_is_called_better() -> None:
+    assert "trains better students" in verdict(BETTER)
+
+
+def test_a_loss_beyond_the_noise_is_called_worse() -> None:
+    assert "trains worse students" in verdict({"distilled": BETTER["random real"], "random real": BETTER["distilled"]})
+
+
+def test_a_gain_within_the_noise_is_not_distinguishable() -> None:
+    noisy = {"distilled": score([0.90, 0.80, 0.85]), "random real": score([0.80, 0.85, 0.84])}
+    assert "At 3 seeds the distilled set is not distinguishable" in verdict(noisy)
+
+
+def test_one_seed_distinguishes_nothing() -> None:
+    assert "not distinguishable" in verdict({"distilled": score([0.9]), "random real": score([0.1])})
+
+
+def test_equal_scores_are_not_distinguishable() -> None:
+    same = score([0.9, 0.9, 0.9])
+    assert "not distinguishable" in verdict({"distilled": same, "random real": same})
+
+
+def test_differences_are_taken_seed_by_seed() -> None:
+    varied = {"distilled": score([0.5, 0.7, 0.9]), "random real": score([0.45, 0.64, 0.85])}
+    assert not compare(varied)[0].is_noise
+
+
+def test_the_margin_is_that_of_students_t() -> None:
+    gains = {"distilled": score([0.1, 0.2, 0.3]), "random real": score([0.0, 0.0, 0.0])}
+    assert compare(gains)[0].margin == pytest.approx(4.303 * 0.1 / 3**0.5)
+
+
+def test_twenty_seeds_have_a_margin() -> None:
+    twenty = {"distilled": score([0.1, 0.2] * 10), "random real": score([0.0] * 20)}
+    assert compare(twenty)[0].margin is not None
+
+
+def test_the_page_begins_with_the_verdict() -> None:
+    page = Tags(report_html(report(), CONFIG, None))
+    assert page.text.split("Distillation report")[-1].strip().startswith(verdict(BETTER))
+
+
+def test_the_page_says_not_distinguishable_beside_the_rival() -> None:
+    noisy = BETTER | {"medoids": score([0.95, 0.85, 0.93])}
+    assert "not distinguishable" in Tags(report_html(report(noisy), CONFIG, None)).text
+
+
+def test_hostile_names_stay_text() -> None:
+    page = Tags(report_html(report(name=HOSTILE, remarks=(HOSTILE,)), CONFIG, None))
+    assert "script" not in page.tags
+    assert HOSTILE in page.text
+
+
+def test_a_hostile_config_stays_text() -> None:
+    config = DistillConfig(dataset=DatasetConfig(uri=HOSTILE))
+    assert "script" not in Tags(report_html(report(), config, None)).tags
+
+
+def test_the_page_fetches_nothing() -> None:
+    assert all(value.startswith("data:") for value in Tags(report_html(report(), CONFIG, b"png")).values)
+
+
+def test_the_overview_is_in_the_page() -> None:
+    assert "data:image/png;base64,cG5n" in report_html(report(), CONFIG, b"png")
+
+
+def test_remarks_are_on_the_page() -> None:
+    assert "3 images do not decode" in report_html(report(remarks=("3 images do not decode.",)), CONFIG, None)
+
+
+def test_the_page_has_every_plot() -> None:
+    assert Tags(report_html(report(), CONFIG, None)).tags.count("svg") == 3
+
+
+def test_the_json_is_the_same_for_the_same_report() -> None:
+    assert report_json(report(), CONFIG) == report_json(report(), CONFIG)
+
+
+def test_the_json_keeps_nine_digits() -> None:
+    assert json.loads(report_json(report(), CONFIG))["distortion"]["dog"] == 0.333333333
+
+
+def test_the_json_holds_the_config_as_run() -> None:
+    assert DistillConfig.model_validate(json.loads(report_json(report(), CONFIG))["config"]) == CONFIG
+
+
+def test_the_table_lists_every_contender_with_its_deviation() -> None:
+    assert accuracy_table(report()).splitlines() == [
+        "contender    accuracy %  seeds",
+        "distilled    91.0 ± 1.0      3",
+        "random real  81.0 ± 1.0      3",
+    ]

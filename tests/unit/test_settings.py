@@ -1,0 +1,74 @@
+"""Settings from the environment."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.settings import load_settings
+
+NEEDED = {
+    "DDOQ_DATABASE_URL": "postgresql://user:hidden-1@host/ddoq",
+    "DDOQ_BROKER_URL": "redis://:hidden-2@host/0",
+    "DDOQ_S3_BUCKET": "bucket",
+    "DDOQ_S3_ACCESS_KEY": "hidden-3",
+    "DDOQ_S3_SECRET_KEY": "hidden-4",
+    "DDOQ_KEY_PEPPER": "hidden-5-and-so-on",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("DDOQ_")]:
+        monkeypatch.delenv(name)
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_needed_variables_are_enough() -> None:
+    assert load_settings().s3_bucket == "bucket"
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(ValidationError, match=name.removeprefix("DDOQ_").lower()):
+        load_settings()
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_the_driver_need_not_be_named(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("DDOQ_DATABASE_URL", f"{scheme}://host/ddoq")
+    assert load_settings().database_url == "postgresql+psycopg://host/ddoq"
+
+
+def test_another_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDOQ_DATABASE_URL", "sqlite:///file")
+    with pytest.raises(ValidationError, match="postgresql://"):
+        load_settings()
+
+
+@pytest.mark.parametrize("text", ["{0}:{1}", '["{0}", "{1}"]'])
+def test_folders_are_separated_like_path_or_are_json(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    folders = tmp_path / "one", tmp_path / "two"
+    monkeypatch.setenv("DDOQ_FILE_ROOTS", text.format(*folders))
+    assert load_settings().file_roots == folders
+
+
+def test_a_root_is_the_folder_that_a_link_leads_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    monkeypatch.setenv("DDOQ_FILE_ROOTS", str(tmp_path / "link"))
+    assert load_settings().file_roots == (tmp_path / "folder",)
+
+
+def test_an_empty_list_allows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDOQ_FILE_ROOTS", "")
+    assert load_settings().file_roots == ()
+
+
+def test_no_secret_is_printed() -> None:
+    assert "hidden" not in repr(load_settings())

@@ -1,0 +1,16 @@
+"""`python -m worker`: one worker, one unit at a time."""
+
+from jobs.queue import QUEUE
+from jobs.settings import load_settings
+from worker.app import create_worker
+
+# Prefork, since a child can be ended without its parent; one child, since a GPU has room for one unit.
+OPTIONS = ("--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=INFO")
+
+
+def main() -> None:
+    create_worker(load_settings()).worker_main(["worker", f"--queues={QUEUE}", *OPTIONS])
+
+
+if __name__ == "__main__":
+    main()
