@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(READY) ## make .venv and install the pinned dependencies
@@ -38,6 +38,10 @@ check: $(READY) ## check format, lint, types and import contracts
 	$(RUN)/ruff check $(SOURCES)
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+
+.PHONY: bench-quantizer
+bench-quantizer: $(READY) ## compare the quantizer with faiss, scikit-learn and D4M's pass
+	$(RUN)/python benchmarks/quantizer.py --best --plot docs/images/quantizer.svg $(if $(DATA),--data $(DATA))
 
 .PHONY: format
 format: $(READY) ## format the code

@@ -58,12 +58,13 @@ class VaePrior(Group):
 
 
 class QuantizerConfig(Group):
-    """k-means++ seeding, then Lloyd's iterations, for each class."""
+    """k-means++ seeding, then exchange of single rows until none lowers the cost, for each class."""
 
-    max_iterations: int = Field(100, ge=1, le=10_000, description="Lloyd iterations at most.")
-    tolerance: float = Field(
-        1e-4, ge=0, le=1, description="Stop when an iteration lowers the distortion by no more than this share."
+    effort: Literal["fast", "default", "best"] = Field(
+        "default",
+        description="How much is tried: `best` takes several times longer for the last percent of distortion.",
     )
+    max_passes: int = Field(100, ge=1, le=10_000, description="Passes over the rows of a class at most.")
 
 
 class StudentsConfig(Group):

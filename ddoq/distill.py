@@ -118,7 +118,7 @@ def _evaluate(run: Run) -> None:
     test = stream_test(run.config, dataset, bad)
     protocol = protocol_for(run.config, len(dataset.class_names), latents.manifest)
     scores = evaluate(contenders, test, protocol, run.on_event)
-    report = summarize(run.config, dataset, latents.manifest, books, scores, bad)
+    report = summarize(run.config, dataset, latents, books, scores, bad)
     write_manifest(run.folders[Stage.EVALUATE], EvaluateManifest(report, recipe(protocol)))
 
 

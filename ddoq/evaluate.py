@@ -1,9 +1,9 @@
 """How good is a distilled set? Students trained on it, and on its rivals at equal compute, take one test."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain, islice
 from statistics import fmean, stdev
@@ -20,6 +20,7 @@ from ddoq.errors import BadImagesError
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.latents import LatentsManifest
 from ddoq.students import LEARNING_RATE, WEIGHT_DECAY, Protocol, make_student, normalise, train
+from ddoq.threads import one_core_each
 from ddoq.types import Score, TrainingSet
 
 READ_LOSS_EVERY = 10  # steps: reading it makes an accelerator wait
@@ -88,21 +89,12 @@ def score(values: Sequence[float]) -> Score:
     return Score(tuple(values), fmean(values), stdev(values) if len(values) > 1 else 0.0)
 
 
-@contextmanager
-def _threads(protocol: Protocol) -> Iterator[ThreadPoolExecutor]:
-    """A thread a core, on which a student is alone.
+def _threads(protocol: Protocol) -> AbstractContextManager[ThreadPoolExecutor]:
+    """A thread a core, on which a student is alone; on an accelerator one thread.
 
     Small students gain little from several threads each, and lose much when a neighbour keeps one of them waiting.
-    It also makes scores independent of the number of cores.
     """
-    n_cores = torch.get_num_threads()
-    n_students = n_cores if protocol.device.type == "cpu" else 1
-    threads = ThreadPoolExecutor(n_students, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield threads
-    finally:
-        threads.shutdown(cancel_futures=True)
-        torch.set_num_threads(n_cores)  # part of the setting is the whole program's
+    return one_core_each(None if protocol.device.type == "cpu" else 1)
 
 
 class _Progress:

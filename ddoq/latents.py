@@ -5,6 +5,7 @@ reading one slice of each shard and nothing else.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -63,11 +64,17 @@ class Latents:
 
     def of_class(self, label: int) -> Float[Tensor, "n d"]:
         """Gather the latents of one class, in the order of the shards."""
-        parts = []
+        return torch.cat(list(self.stream_class(label)))
+
+    def stream_class(self, label: int) -> Iterator[Float[Tensor, "b d"]]:
+        """Read the latents of one class a shard at a time."""
         for shard in self.manifest.shards:
             with safe_open(self.folder / shard.file, framework="pt") as file:
-                parts.append(file.get_slice("latents")[_rows(shard, label)])
-        return torch.cat(parts).float()
+                yield file.get_slice("latents")[_rows(shard, label)].float()
+
+    def size_bytes(self, label: int) -> int:
+        """Bytes of one class in single precision."""
+        return 4 * self.manifest.counts[label] * self.manifest.dimension
 
     def keys(self, label: int) -> list[str]:
         """Dataset keys of the rows that `of_class` returns."""

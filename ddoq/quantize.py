@@ -1,28 +1,63 @@
-"""Latents of a class -> codebook: k-means++ seeding, Lloyd's iterations, masses from a last assignment.
+"""Latents of a class -> codebook, in the order of the mathematics: seed, exchange, swap, exact centroids and masses.
 
 The mass of a codeword is the share of the class in its Voronoi cell. For fixed centroids these masses are the
-W2-optimal weights, and W2 squared to the empirical measure then equals the distortion.
+W2-optimal weights, and W2 squared to the empirical measure then equals the distortion. A partition in which no single
+row lowers the cost by changing its cell (Hartigan & Wong) is a Voronoi partition, and a better one than Lloyd's
+iterations end in. `docs/quantizer.md` has the formulas and the measurements.
 """
 
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Generator, Tensor
 
+from ddoq import gram, kernels, points
+from ddoq.accelerator import quantize_batch
 from ddoq.config import QuantizerConfig
-from ddoq.errors import EmptyClassError
+from ddoq.device import choose_device
+from ddoq.errors import EmptyClassError, NotFiniteError
+from ddoq.kernels import Floats, Ints
+from ddoq.threads import one_core_each
 from ddoq.types import Codebook
 
-BLOCK_BYTES = 64 * 2**20  # of distances held at once
+GRAM_ROWS = 4096  # at most: 64 MiB of inner products, twice that while they are rounded
+ROWS_A_DIMENSION = 8  # up to here the inner products are cheap beside the passes that they save
+SAMPLE_ROWS = 16  # a codeword, where they are not
+BLOCK_BYTES = 2**31  # of rows on an accelerator at once
+MOST_SWAPS = 100  # rounds of local search
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """Nearest centroid of each row, and the squared distance to it."""
+class Effort:
+    """How much is tried: candidates a seed, rounds of local search times codewords, and the fall that ends the passes.
 
-    cells: Int[Tensor, " n"]
-    distances: Float[Tensor, " n"]
+    The last is a share of the cost that a pass over all rows must save for another to follow.
+    """
+
+    candidates: int
+    swaps: int
+    tolerance: float
+
+
+EFFORTS = {"fast": Effort(1, 0, 1e-3), "default": Effort(4, 200, 1e-4), "best": Effort(8, 4000, 0.0)}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One class to be quantized: centred rows, their squared lengths, their origin, masses, and how hard to try."""
+
+    z: Float[Tensor, "n d"]
+    norms: Float[Tensor, " n"]
+    origin: Float[Tensor, " d"]
+    mass: Float[Tensor, " n"]
+    max_passes: int
+    effort: Effort
+    rng: Generator
 
 
 def quantize(
@@ -33,128 +68,231 @@ def quantize(
     Args:
         z: Latents of one class, one row each, in the prior's own scale; finite.
         k: Codewords, 1 <= k <= number of distinct rows.
-        quantizer: Stopping rule.
-        rng: CPU generator of the k-means++ draw.
+        quantizer: How much to try, and when to stop.
+        rng: CPU generator of every draw.
         mass: Positive mass of each row; one each when left out.
 
     Returns:
-        Centroids, their Voronoi masses (all > 0, sum 1), counts, medoids and the mean squared distortion.
+        Centroids, their Voronoi masses (all > 0, sum 1), counts, medoids, cells and the mean squared distortion.
 
     Raises:
         EmptyClassError: fewer than `k` distinct rows.
+        NotFiniteError: a row with NaN or infinity.
 
-    Source: Lloyd (1982); seeding Arthur & Vassilvitskii (2007); weights arXiv:2501.07681.
+    Source: Hartigan & Wong (1979); seeding Arthur & Vassilvitskii (2007); weights arXiv:2501.07681.
     """
-    z = z.float()
-    mass = torch.ones(len(z), device=z.device) if mass is None else mass
-    origin = z.mean(dim=0)
-    z = z - origin  # distances of centred rows lose the fewest digits
-    codebook = lloyd(z, seed_centroids(z, k, rng, mass), quantizer, mass)
-    return replace(codebook, centroids=codebook.centroids + origin)
+    task = _task(z, quantizer, rng, mass, deque())
+    with one_core_each() as threads, one_core_each(1) as alone:
+        return alone.submit(_sweep, task, [k], threads).result()[0]
 
 
-def seed_centroids(z: Float[Tensor, "n d"], k: int, rng: Generator, mass: Float[Tensor, " n"]) -> Float[Tensor, "k d"]:
-    """Draw `k` distinct rows, each in proportion to mass times squared distance to those drawn before (k-means++)."""
-    chances = mass.double()
-    distances = torch.full_like(chances, torch.inf)
-    rows: list[int] = []
-    while len(rows) < k:
-        if not bool((chances > 0).any()):
-            raise EmptyClassError(f"{len(rows)} distinct images, fewer than the {k} codewords asked for")
-        rows.append(_draw(chances, rng))
-        distances = torch.minimum(distances, (z - z[rows[-1]]).square().sum(dim=1).double())
-        chances = mass * distances
-    return z[rows]
+def quantize_sweep(
+    z: Float[Tensor, "n d"], ks: Sequence[int], quantizer: QuantizerConfig, rng: Generator
+) -> tuple[Codebook, ...]:
+    """Quantize by several numbers of codewords at once, as `quantize` does; answers in the order of `ks`.
+
+    They share the matrix of inner products, and each starts from the better of fresh seeds and the one below it, split.
+    """
+    with one_core_each() as threads, one_core_each(1) as alone:
+        return alone.submit(_sweep, _task(z, quantizer, rng, None, deque()), ks, threads).result()
 
 
-def lloyd(
-    z: Float[Tensor, "n d"], start: Float[Tensor, "k d"], quantizer: QuantizerConfig, mass: Float[Tensor, " n"]
+def quantize_classes(
+    classes: Iterable[tuple[Tensor, Generator]], k: int, quantizer: QuantizerConfig
+) -> Iterator[Codebook]:
+    """Quantize many classes (rows as for `quantize`, of any number) and answer in their order.
+
+    On the CPU each class has a core of its own; a CUDA device, if there is one, takes many at once.
+
+    Memory: as many classes as there are cores and one more, and for each its inner products, at most 128 MiB; on a
+    CUDA device `BLOCK_BYTES` of rows and as much again of inner products.
+    """
+    if (device := choose_device()).type == "cuda":  # others lack the double precision that the last step needs
+        yield from _quantize_on(device, classes, k, quantizer)
+        return
+    with one_core_each() as threads:
+        window: deque[Future[Codebook]] = deque()
+        spare: deque[Floats] = deque()
+        for z, rng in classes:
+            window.append(threads.submit(_quantize_one, z, k, quantizer, rng, spare))
+            if len(window) > torch.get_num_threads():
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+
+
+def _quantize_on(
+    device: torch.device, classes: Iterable[tuple[Tensor, Generator]], k: int, quantizer: QuantizerConfig
+) -> Iterator[Codebook]:
+    """Hand the classes to a device, a block at a time."""
+    for block in _blocks(classes):
+        rows = [z.to(device) for z, _ in block]
+        for z in rows:
+            _require_finite(z)
+        for book in quantize_batch(rows, k, quantizer, [rng for _, rng in block]):
+            yield replace(
+                book,
+                centroids=book.centroids.cpu(),
+                weights=book.weights.cpu(),
+                counts=book.counts.cpu(),
+                medoids=book.medoids.cpu(),
+                cells=book.cells.cpu(),
+            )
+
+
+def _blocks(classes: Iterable[tuple[Tensor, Generator]]) -> Iterator[list[tuple[Tensor, Generator]]]:
+    """Group classes in their order, each group within `BLOCK_BYTES` or of one class."""
+    block: list[tuple[Tensor, Generator]] = []
+    held = 0
+    for z, rng in classes:
+        if block and held + 4 * z.numel() > BLOCK_BYTES:
+            yield block
+            block, held = [], 0
+        block.append((z, rng))
+        held += 4 * z.numel()
+    if block:
+        yield block
+
+
+def _require_finite(values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise NotFiniteError("a latent holds NaN or infinity; use another prior")
+
+
+def _task(
+    z: Float[Tensor, "n d"],
+    quantizer: QuantizerConfig,
+    rng: Generator,
+    mass: Float[Tensor, " n"] | None,
+    spare: deque[Floats],
+) -> Task:
+    """Check and centre the rows: distances of centred rows lose the fewest digits.
+
+    They go into memory taken from `spare`, since to touch new pages takes longer than to fill them.
+    """
+    memory = spare.pop() if spare else np.empty(0, np.float32)
+    memory = memory if memory.size >= z.numel() else np.empty(z.numel(), np.float32)
+    rows = memory[: z.numel()].reshape(z.shape)
+    origin = torch.from_numpy(kernels.centre(z.float().contiguous().numpy(), rows))
+    _require_finite(origin)
+    centred = torch.from_numpy(rows)
+    mass = torch.ones(len(z)) if mass is None else mass.float()
+    norms = torch.linalg.vecdot(centred, centred)
+    return Task(centred, norms, origin, mass, quantizer.max_passes, EFFORTS[quantizer.effort], rng)
+
+
+def _quantize_one(
+    z: Float[Tensor, "n d"], k: int, quantizer: QuantizerConfig, rng: Generator, spare: deque[Floats]
 ) -> Codebook:
-    """Iterate from `start` until the distortion stops falling, then take masses of exactly the centroids returned."""
-    centroids, assignment = _occupied(z, start, mass)
-    cost = _cost(assignment, mass)
-    iterations = 0
-    for _ in range(quantizer.max_iterations):
-        iterations += 1
-        moved, assignment = _occupied(z, _means(z, assignment.cells, len(start), mass), mass)
-        before, cost = cost, _cost(assignment, mass)
-        centroids = moved
-        if before - cost <= quantizer.tolerance * before:
+    """Quantize one of many classes and leave its memory to the next."""
+    task = _task(z, quantizer, rng, None, spare)
+    (book,) = _sweep(task, [k], None)
+    spare.append(task.z.numpy().reshape(-1))
+    return book
+
+
+def _sweep(task: Task, ks: Sequence[int], threads: ThreadPoolExecutor | None) -> tuple[Codebook, ...]:
+    starts = _start(task, sorted(set(ks)))
+    books = {k: _settle(task, of_rows, k, threads) for k, of_rows in starts.items()}
+    return tuple(books[k] for k in ks)
+
+
+def _start(task: Task, ks: Sequence[int]) -> Mapping[int, Ints]:
+    """A good partition of all rows for each of the rising `ks`, found in inner products: of a sample, if need be."""
+    n, d = task.z.shape
+    n_sample = n if n <= min(GRAM_ROWS, ROWS_A_DIMENSION * d) else min(n, GRAM_ROWS, SAMPLE_ROWS * ks[-1])
+    rows = torch.arange(n) if n_sample == n else torch.randperm(n, generator=task.rng)[:n_sample].sort().values
+    sample = task.z if n_sample == n else task.z[rows]
+    products = gram.gram_of(sample, task.norms[rows], task.mass[rows])
+    starts: dict[int, Ints] = {}
+    below: gram.Partition | None = None
+    for k in ks:
+        below = _search(products, k, below, task)
+        if below is None:
+            starts[k] = _distinct_start(task, k)
+        else:
+            starts[k] = below.cells if n_sample == n else _widen(task, rows, below.cells, k)
+    return starts
+
+
+def _search(products: gram.Gram, k: int, below: gram.Partition | None, task: Task) -> gram.Partition | None:
+    """Seed, exchange, and try swaps; None when the rows give out."""
+    uniforms = torch.rand(k, task.effort.candidates, generator=task.rng, dtype=torch.float64).numpy()
+    best = gram.seed_partition(products, k, uniforms)
+    if best is None:
+        return None
+    gram.exchange(products, best, task.max_passes)
+    if below is not None:
+        best = _better(products, best, gram.split_costliest(products, below, k - len(below.masses)), task.max_passes)
+    n_rounds = min(task.effort.swaps // k, MOST_SWAPS) if 1 < k < len(products.mass) else 0
+    for uniform in torch.rand(n_rounds, generator=task.rng, dtype=torch.float64).tolist():
+        best = _better(products, best, gram.swap(products, best, uniform), task.max_passes)
+    return best
+
+
+def _better(products: gram.Gram, one: gram.Partition, other: gram.Partition, max_passes: int) -> gram.Partition:
+    """The cheaper of a settled partition and another once it is settled."""
+    gram.exchange(products, other, max_passes)
+    return min(one, other, key=lambda partition: gram.cost_of(products, partition))
+
+
+def _widen(task: Task, rows: Tensor, cells: Ints, k: int) -> Ints:
+    """Give every row the nearest centroid of a sample's partition; the sample keeps its cells, so none is empty."""
+    sample = points.gather(task.z[rows], task.norms[rows], task.mass[rows], cells, k)
+    of_rows: Ints = points.nearest(task.z, sample.centroids).numpy()
+    of_rows[rows.numpy()] = cells
+    return of_rows
+
+
+def _distinct_start(task: Task, k: int) -> Ints:
+    """Start from distinct rows drawn at random, where equal rows left too few to seed from.
+
+    Raises:
+        EmptyClassError: there are fewer than `k`.
+    """
+    distinct, of_rows = torch.unique(task.z, dim=0, return_inverse=True)
+    if len(distinct) < k:
+        raise EmptyClassError(f"{len(distinct)} distinct images, fewer than the {k} codewords asked for")
+    chosen = torch.randperm(len(distinct), generator=task.rng)[:k]
+    cells = torch.cdist(distinct.double(), distinct[chosen].double()).argmin(dim=1)
+    cells[chosen] = torch.arange(k)
+    return np.ascontiguousarray(cells[of_rows].numpy())
+
+
+def _settle(task: Task, of_rows: Ints, k: int, threads: ThreadPoolExecutor | None) -> Codebook:
+    """Exchange on the rows themselves until nothing moves or little is saved, then read off the codebook."""
+    cells = points.gather(task.z, task.norms, task.mass, of_rows, k)
+    total = float(task.mass.double() @ task.norms.double())
+    n_passes = 0
+    while n_passes < task.max_passes:
+        n_passes += 1
+        seen = points.exchange_pass(cells, True, threads)
+        cost = total - float((np.square(cells.sums).sum(axis=1) / cells.masses).sum())
+        if seen.moved == 0 or seen.saved < task.effort.tolerance * cost:
             break
-    shares = torch.zeros(len(start), dtype=torch.float64, device=z.device)
-    shares.index_add_(0, assignment.cells, mass.double())
+    while seen.moved:  # the cells of the last centroids; should one be empty, moving rows fills it
+        seen = points.exchange_pass(cells, False, threads)
+        if np.bincount(seen.nearest, minlength=k).all():
+            break
+        seen = points.exchange_pass(cells, True, threads)
+    return _read_off(task, cells.centroids, seen, n_passes)
+
+
+def _read_off(task: Task, centroids: Float[Tensor, "k d"], seen: points.Pass, n_passes: int) -> Codebook:
+    """Masses, medoids and distortion of exactly these centroids."""
+    k, cells = len(centroids), seen.nearest
+    distances = points.distances_to(task.z, centroids, cells)
+    mass = task.mass.double().numpy()
+    shares = np.bincount(cells, mass, minlength=k)
+    order = np.lexsort((distances, cells))
+    medoids = order[np.searchsorted(cells[order], np.arange(k))]
     return Codebook(
-        centroids=centroids,
-        weights=(shares / shares.sum()).float(),
-        counts=torch.bincount(assignment.cells, minlength=len(start)),
-        medoids=_medoids(assignment, len(start)),
-        distortion=cost / float(mass.double().sum()),
-        iterations=iterations,
+        centroids=centroids + task.origin,
+        weights=torch.from_numpy(shares / shares.sum()).float(),
+        counts=torch.from_numpy(np.bincount(cells, minlength=k)),
+        medoids=torch.from_numpy(medoids),
+        cells=torch.from_numpy(cells),
+        distortion=float(mass @ distances / mass.sum()),
+        iterations=n_passes,
+        is_fixed_point=seen.moved == 0,
     )
-
-
-def nearest(z: Float[Tensor, "n d"], centroids: Float[Tensor, "k d"]) -> Assignment:
-    """Assign each row to its nearest centroid (the first of equals), a block of rows at a time."""
-    norms = centroids.square().sum(dim=1)
-    rows_at_once = max(1, BLOCK_BYTES // (4 * len(centroids)))
-    cells = torch.cat([torch.addmm(norms, part, centroids.T, alpha=-2).argmin(dim=1) for part in z.split(rows_at_once)])
-    # The expanded square above only ranks; the distance kept is taken from the difference and cannot be negative.
-    parts = zip(z.split(rows_at_once), cells.split(rows_at_once), strict=True)
-    distances = torch.cat([(part - centroids[cell]).square().sum(dim=1) for part, cell in parts])
-    return Assignment(cells, distances)
-
-
-def _occupied(
-    z: Float[Tensor, "n d"], centroids: Float[Tensor, "k d"], mass: Float[Tensor, " n"]
-) -> tuple[Float[Tensor, "k d"], Assignment]:
-    """Assign, moving each centroid without rows onto the costliest row, until no cell is empty."""
-    assignment = nearest(z, centroids)
-    moved: dict[int, int] = {}  # cell -> the row it now sits on; that row stays its own, whatever rounding says
-    while True:
-        empty = (torch.bincount(assignment.cells, minlength=len(centroids)) == 0).nonzero().flatten()
-        if len(empty) == 0:
-            return centroids, assignment
-        cell, row = int(empty[0]), int((mass * assignment.distances).argmax())
-        moved[cell] = row
-        centroids = centroids.index_copy(0, empty[:1], z[row : row + 1])
-        assignment = nearest(z, centroids)
-        assignment.cells[list(moved.values())] = torch.tensor(list(moved), device=z.device)
-        assignment.distances[list(moved.values())] = 0
-
-
-def _means(
-    z: Float[Tensor, "n d"], cells: Int[Tensor, " n"], k: int, mass: Float[Tensor, " n"]
-) -> Float[Tensor, "k d"]:
-    """Mass-weighted mean of the rows of each cell, as matrix products: the same sums in any run, on a GPU too."""
-    sums = torch.zeros(k, z.shape[1], device=z.device)
-    masses = torch.zeros(k, 1, device=z.device)
-    rows_at_once = max(1, BLOCK_BYTES // (4 * k))
-    for part, cell, weight in zip(*(t.split(rows_at_once) for t in (z, cells, mass)), strict=True):
-        members = torch.zeros(k, len(part), device=z.device)
-        members[cell, torch.arange(len(part), device=z.device)] = weight
-        sums += members @ part
-        masses += members.sum(dim=1, keepdim=True)
-    return sums / masses
-
-
-def _medoids(assignment: Assignment, k: int) -> Int[Tensor, " k"]:
-    """Row nearest to the centroid of each cell."""
-    order = assignment.distances.argsort(descending=True, stable=True)
-    medoids = torch.empty(k, dtype=torch.int64, device=order.device)
-    for cell in range(k):
-        medoids[cell] = order[assignment.cells[order] == cell][-1]
-    return medoids
-
-
-def _cost(assignment: Assignment, mass: Float[Tensor, " n"]) -> float:
-    return float((mass.double() * assignment.distances.double()).sum())
-
-
-def _draw(chances: Float[Tensor, " n"], rng: Generator) -> int:
-    """Draw an index in proportion to `chances`, never one whose chance is zero."""
-    total = chances.cumsum(dim=0)
-    point = torch.rand((), generator=rng, dtype=torch.float64).to(total.device) * total[-1]
-    row = int(torch.searchsorted(total, point, right=True).clamp(max=len(chances) - 1))
-    while chances[row] <= 0:
-        row -= 1
-    return row

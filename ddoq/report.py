@@ -44,6 +44,7 @@ def report_html(report: Report, config: DistillConfig, overview_png: bytes | Non
         verdict=verdict(report.accuracy),
         comparisons=compare(report.accuracy),
         conclusion=_conclusion,
+        gain_of_weights=gain_of_weights(report.figures),
         percent=_percent,
         test_margin=_test_margin(report),
         overview=b64encode(overview_png).decode() if overview_png else None,
@@ -73,6 +74,21 @@ def verdict(accuracy: Mapping[str, Score]) -> str:
     word = "better" if against_random.gain > 0 else "worse"
     points = f"{100 * abs(against_random.gain):.1f} ± {100 * against_random.margin:.1f} points"
     return f"The distilled set trains {word} students than as many random real images: {means}, {points} at {n} seeds."
+
+
+def gain_of_weights(figures: Mapping[str, float]) -> str | None:
+    """Say in words what the weights gain in squared W2 to the latents; None if it was not measured."""
+    if "w2.uniform" not in figures:
+        return None
+    weighted, uniform = figures["w2.weighted"], figures["w2.uniform"]
+    gain = 1 - weighted / uniform if uniform else 0.0
+    n_classes, n_rows = int(figures["w2.classes"]), int(figures["w2.rows_of_a_class_at_most"])
+    return (
+        f"Weighting the codewords by these shares {'raises' if gain < 0 else 'lowers'} their squared 2-Wasserstein "
+        f"distance to the training latents by {abs(gain):.1%}: {weighted:,.6g}, against {uniform:,.6g} if all count "
+        f"the same. Exact transport, mean over {n_classes} of {int(figures['classes'])} classes, the same latents for "
+        f"both: {n_rows:,} of each class, drawn at random, or all where there are no more."
+    )
 
 
 def _conclusion(comparison: Comparison) -> str:

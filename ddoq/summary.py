@@ -2,20 +2,25 @@
 
 from collections.abc import Mapping
 
+import torch
+
 from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
 from ddoq.datasets import BadImage, Dataset
 from ddoq.errors import BadImagesError
-from ddoq.latents import LatentsManifest
+from ddoq.latents import Latents, LatentsManifest
+from ddoq.seeds import stream
 from ddoq.types import Report, Score
+from ddoq.wasserstein import measure_w2
 
 NAMED = 5
+W2_CLASSES, W2_ROWS = 20, 1000  # at most, and rows of each: exact transport stays below a second a class
 
 
 def summarize(
     config: DistillConfig,
     dataset: Dataset,
-    latents: LatentsManifest,
+    latents: Latents,
     books: Codebooks,
     scores: Mapping[str, Score],
     bad_test: list[BadImage],
@@ -33,22 +38,23 @@ def summarize(
         )
     by_class = dict(zip(dataset.class_names, books.manifest.classes, strict=True))
     weights = {name: tuple(books.of_class(label).weights.tolist()) for label, name in enumerate(dataset.class_names)}
-    n_train = sum(latents.counts)
+    encoded, n_train = latents.manifest, sum(latents.manifest.counts)
     figures = {
         "classes": len(dataset.class_names),
         "train_images": n_train,
         "test_images": n_test - len(bad_test),
         "distilled_images": n_distilled,
         "train_images_per_distilled_image": n_train / n_distilled,
-        "unreadable_images": latents.n_bad + len(bad_test),
-        "distortion": _mean_distortion(latents, books),
+        "unreadable_images": encoded.n_bad + len(bad_test),
+        "distortion": _mean_distortion(encoded, books),
+        **_w2_figures(config, latents, books),
     }
     return Report(
         accuracy=scores,
         distortion={name: entry.distortion for name, entry in by_class.items()},
         weights=weights,
         figures=figures,
-        remarks=tuple(_remarks(config, dataset, latents, bad_test)),
+        remarks=tuple(_remarks(config, dataset, encoded, bad_test)),
     )
 
 
@@ -56,6 +62,22 @@ def _mean_distortion(latents: LatentsManifest, books: Codebooks) -> float:
     """Mean squared distance of a training latent to its centroid, over all classes."""
     sums = [n * entry.distortion for n, entry in zip(latents.counts, books.manifest.classes, strict=True)]
     return sum(sums) / sum(latents.counts)
+
+
+def _w2_figures(config: DistillConfig, latents: Latents, books: Codebooks) -> dict[str, float]:
+    """Mean squared W2 of drawn classes and rows to their codebooks, weighted and uniform."""
+    order = torch.randperm(len(latents.manifest.counts), generator=stream(config.seed, "w2"))
+    classes = (
+        (latents.of_class(label), books.of_class(label), stream(config.seed, "w2", label))
+        for label in sorted(order[:W2_CLASSES].tolist())
+    )
+    w2 = measure_w2(classes, W2_ROWS)
+    return {
+        "w2.weighted": w2.weighted,
+        "w2.uniform": w2.uniform,
+        "w2.classes": w2.n_classes,
+        "w2.rows_of_a_class_at_most": w2.n_rows,
+    }
 
 
 def _remarks(config: DistillConfig, dataset: Dataset, latents: LatentsManifest, bad_test: list[BadImage]) -> list[str]:

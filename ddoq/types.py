@@ -22,15 +22,18 @@ class Codebook:
     """A weighted point set that stands for the latents of one class.
 
     `weights` are the Voronoi masses of exactly these `centroids`: all > 0, sum 1. `counts` are the samples in each
-    cell. `medoids` are the rows of the latents nearest to each centroid. `distortion` is the mean squared distance.
+    cell. `medoids` are the rows of the latents nearest to each centroid. `cells` are the codewords of the rows.
+    `distortion` is the mean squared distance. `is_fixed_point` says that no single row lowers it by changing its cell.
     """
 
     centroids: Float[Tensor, "k d"]
     weights: Float[Tensor, " k"]
     counts: Int[Tensor, " k"]
     medoids: Int[Tensor, " k"]
+    cells: Int[Tensor, " n"]
     distortion: float
     iterations: int
+    is_fixed_point: bool
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,14 @@ def test_without_a_test_split_images_are_held_out_and_the_report_says_so(tmp_pat
     assert any("held out" in remark for remark in report["remarks"])
 
 
+def test_the_report_measures_what_the_weights_gain(run):
+    with zipfile.ZipFile(run[2]) as archive:
+        figures = json.loads(archive.read("report.json"))["figures"]
+    assert figures["w2.weighted"] == pytest.approx(figures["distortion"], rel=1e-5)  # all rows of all classes were used
+    assert figures["w2.weighted"] <= figures["w2.uniform"]
+    assert figures["w2.classes"] == 3
+
+
 def test_every_contender_is_in_the_report(run):
     with zipfile.ZipFile(run[2]) as archive:
         accuracy = json.loads(archive.read("report.json"))["accuracy"]
@@ -242,3 +250,12 @@ def offline(folder: Path) -> dict[str, str]:
     import os
 
     return dict(os.environ) | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
+
+
+def test_a_class_too_large_to_be_held_is_quantized_as_a_stream(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddoq.codebooks.STREAM_BYTES", 0)
+    folder, finished, _ = run
+    rows = metadata(distill(finished, tmp_path, access_to(folder)))
+    assert [sum(int(row["count"]) for row in rows if row["class"] == name) for name in ("cat", "dog", "eel")] == [
+        12
+    ] * 3

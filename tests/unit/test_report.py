@@ -1,6 +1,7 @@
 """The report says what the numbers say, and no more."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ddoq.comparison import compare
 from ddoq.config import DatasetConfig, DistillConfig
 from ddoq.evaluate import score
-from ddoq.report import accuracy_table, report_html, report_json, verdict
+from ddoq.report import accuracy_table, gain_of_weights, report_html, report_json, verdict
 from ddoq.types import Report, Score
 
 CONFIG = DistillConfig(dataset=DatasetConfig(uri="file:///data/pets.zip"))
@@ -116,6 +117,42 @@ def test_remarks_are_on_the_page() -> None:
 
 def test_the_page_has_every_plot() -> None:
     assert Tags(report_html(report(), CONFIG, None)).tags.count("svg") == 3
+
+
+def w2(weighted: float, uniform: float) -> dict[str, float]:
+    return {
+        "classes": 30,
+        "w2.weighted": weighted,
+        "w2.uniform": uniform,
+        "w2.classes": 20,
+        "w2.rows_of_a_class_at_most": 1000,
+    }
+
+
+def test_the_gain_of_weights_is_on_the_page() -> None:
+    base = report()
+    measured = replace(base, figures={**base.figures, **w2(3.0, 4.0)})
+    assert "Weighting the codewords by these shares" in Tags(report_html(measured, CONFIG, None)).text
+
+
+def test_the_gain_of_weights_is_told_with_the_subset_it_was_measured_on() -> None:
+    told = gain_of_weights(w2(3.0, 4.0))
+    assert told is not None
+    assert "lowers their squared 2-Wasserstein distance to the training latents by 25.0%: 3, against 4" in told
+    assert "mean over 20 of 30 classes" in told
+    assert "1,000 of each class, drawn at random" in told
+
+
+def test_weights_that_lose_are_not_called_a_gain() -> None:
+    assert "raises" in str(gain_of_weights(w2(4.0, 3.0)))
+
+
+def test_where_nothing_is_far_from_its_codeword_weights_gain_nothing() -> None:
+    assert "by 0.0%" in str(gain_of_weights(w2(0.0, 0.0)))
+
+
+def test_a_gain_that_was_not_measured_is_not_told() -> None:
+    assert gain_of_weights({"classes": 3}) is None
 
 
 def test_the_json_is_the_same_for_the_same_report() -> None:
