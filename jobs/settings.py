@@ -43,7 +43,6 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_with_driver)] = Field(repr=False, description="PostgreSQL >= 15.")
     broker_url: str = Field(repr=False, description="Redis >= 6.2 or Valkey.")
     s3_endpoint: str | None = Field(None, description="Address of the object store; none means AWS.")
-    s3_public_endpoint: str | None = Field(None, description="Address of the object store as the users see it.")
     s3_bucket: str = Field(min_length=3, description="Bucket for everything that jobs write.")
     s3_access_key: str = Field(repr=False)
     s3_secret_key: SecretStr
