@@ -16,10 +16,10 @@ REORDER = {"reassoc", "contract", "arcp", "nsz"}
 
 
 @njit(nogil=True, cache=True, fastmath=REORDER)
-def centre(z: Floats, rows: Floats) -> Floats:
-    """Write the rows of `z` without their mean into `rows`; answer the mean, which is not finite if a row is not."""
+def centre(z: Floats) -> tuple[Floats, Floats]:
+    """Rows without their mean, and the mean, which is not finite if a row is not."""
     n, d = z.shape
-    sums = np.zeros(d)
+    sums, rows = np.zeros(d), np.empty((n, d), np.float32)
     for i in range(n):
         for j in range(d):
             sums[j] += z[i, j]
@@ -27,7 +27,7 @@ def centre(z: Floats, rows: Floats) -> Floats:
     for i in range(n):
         for j in range(d):
             rows[i, j] = z[i, j] - origin[j]
-    return origin
+    return rows, origin
 
 
 @njit(nogil=True, cache=True, fastmath=REORDER)

@@ -21,7 +21,7 @@ from ddoq.accelerator import quantize_batch
 from ddoq.config import QuantizerConfig
 from ddoq.device import choose_device
 from ddoq.errors import EmptyClassError, NotFiniteError
-from ddoq.kernels import Floats, Ints
+from ddoq.kernels import Ints
 from ddoq.threads import one_core_each
 from ddoq.types import Codebook
 
@@ -81,7 +81,7 @@ def quantize(
 
     Source: Hartigan & Wong (1979); seeding Arthur & Vassilvitskii (2007); weights arXiv:2501.07681.
     """
-    task = _task(z, quantizer, rng, mass, deque())
+    task = _task(z, quantizer, rng, mass)
     with one_core_each() as threads, one_core_each(1) as alone:
         return alone.submit(_sweep, task, [k], threads).result()[0]
 
@@ -94,7 +94,7 @@ def quantize_sweep(
     They share the matrix of inner products, and each starts from the better of fresh seeds and the one below it, split.
     """
     with one_core_each() as threads, one_core_each(1) as alone:
-        return alone.submit(_sweep, _task(z, quantizer, rng, None, deque()), ks, threads).result()
+        return alone.submit(_sweep, _task(z, quantizer, rng, None), ks, threads).result()
 
 
 def quantize_classes(
@@ -112,9 +112,8 @@ def quantize_classes(
         return
     with one_core_each() as threads:
         window: deque[Future[Codebook]] = deque()
-        spare: deque[Floats] = deque()
         for z, rng in classes:
-            window.append(threads.submit(_quantize_one, z, k, quantizer, rng, spare))
+            window.append(threads.submit(_quantize_one, z, k, quantizer, rng))
             if len(window) > torch.get_num_threads():
                 yield window.popleft().result()
         while window:
@@ -160,35 +159,19 @@ def _require_finite(values: Tensor) -> None:
 
 
 def _task(
-    z: Float[Tensor, "n d"],
-    quantizer: QuantizerConfig,
-    rng: Generator,
-    mass: Float[Tensor, " n"] | None,
-    spare: deque[Floats],
+    z: Float[Tensor, "n d"], quantizer: QuantizerConfig, rng: Generator, mass: Float[Tensor, " n"] | None
 ) -> Task:
-    """Check and centre the rows: distances of centred rows lose the fewest digits.
-
-    They go into memory taken from `spare`, since to touch new pages takes longer than to fill them.
-    """
-    memory = spare.pop() if spare else np.empty(0, np.float32)
-    memory = memory if memory.size >= z.numel() else np.empty(z.numel(), np.float32)
-    rows = memory[: z.numel()].reshape(z.shape)
-    origin = torch.from_numpy(kernels.centre(z.float().contiguous().numpy(), rows))
+    """Check and centre the rows: distances of centred rows lose the fewest digits."""
+    rows, origin = map(torch.from_numpy, kernels.centre(z.float().contiguous().numpy()))
     _require_finite(origin)
-    centred = torch.from_numpy(rows)
     mass = torch.ones(len(z)) if mass is None else mass.float()
-    norms = torch.linalg.vecdot(centred, centred)
-    return Task(centred, norms, origin, mass, quantizer.max_passes, EFFORTS[quantizer.effort], rng)
+    return Task(
+        rows, torch.linalg.vecdot(rows, rows), origin, mass, quantizer.max_passes, EFFORTS[quantizer.effort], rng
+    )
 
 
-def _quantize_one(
-    z: Float[Tensor, "n d"], k: int, quantizer: QuantizerConfig, rng: Generator, spare: deque[Floats]
-) -> Codebook:
-    """Quantize one of many classes and leave its memory to the next."""
-    task = _task(z, quantizer, rng, None, spare)
-    (book,) = _sweep(task, [k], None)
-    spare.append(task.z.numpy().reshape(-1))
-    return book
+def _quantize_one(z: Float[Tensor, "n d"], k: int, quantizer: QuantizerConfig, rng: Generator) -> Codebook:
+    return _sweep(_task(z, quantizer, rng, None), [k], None)[0]
 
 
 def _sweep(task: Task, ks: Sequence[int], threads: ThreadPoolExecutor | None) -> tuple[Codebook, ...]:
