@@ -8,11 +8,12 @@ import boto3
 
 from ddoq.caches import FolderCache
 from ddoq.config import DistillConfig
-from ddoq.distill import EvaluateManifest, distill, fit_prior
+from ddoq.distill import distill, fit_prior
 from ddoq.events import OnEvent, Stage
 from ddoq.manifests import read_manifest
 from ddoq.report import accuracy_table
 from ddoq.sources import Access
+from ddoq.stages import EvaluateManifest
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

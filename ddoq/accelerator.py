@@ -5,9 +5,9 @@ masses, medoids and distortion in float64. How the same bytes come of any run is
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 
 from ddoq import accelerator_gram as by_gram
 from ddoq import accelerator_points as by_points
+from ddoq.class_requests import ClassRequest, require_finite, require_rows
 from ddoq.config import QuantizerConfig
 from ddoq.errors import EmptyClassError
 from ddoq.types import Codebook
@@ -23,12 +24,71 @@ BEST_RESTARTS = 4
 COINCIDENT = 1e-9  # of the squared norms: centroids closer than this are compared exactly
 
 
+ROW_BYTES = 2**31  # of rows on the device at once
+
+
 @dataclass(frozen=True)
 class Start:
     """Cells of a class after the fast exchange, and the passes that took."""
 
     cells: Int[Tensor, " n"]
     passes: int
+
+
+def quantize_on(
+    device: torch.device, classes: Iterable[ClassRequest], quantizer: QuantizerConfig
+) -> Iterator[tuple[Codebook, ...]]:
+    """Quantize many classes on a device, a block at a time, and answer on the CPU in the order of the classes.
+
+    Raises:
+        EmptyClassError: a class has fewer distinct rows than codewords; the classes before it are answered first.
+        NotFiniteError: a row with NaN or infinity.
+    """
+    for block in _group_requests(classes):
+        try:
+            yield from _quantize_block(device, block, quantizer)
+        except EmptyClassError:
+            for request in block:  # whose class it is shows when each is alone
+                yield from _quantize_block(device, [request], quantizer)
+
+
+def _quantize_block(
+    device: torch.device, block: Sequence[ClassRequest], quantizer: QuantizerConfig
+) -> list[tuple[Codebook, ...]]:
+    """Quantize classes of the same numbers of codewords together."""
+    rows, ks = [z.to(device) for z, _, _ in block], block[0][1]
+    for z in rows:
+        require_rows(len(z), ks)
+        require_finite(z)
+    rngs = [rng for _, _, rng in block]
+    books = [map(_to_cpu, quantize_batch(rows, k, quantizer, rngs)) for k in ks]
+    return list(zip(*books, strict=True))
+
+
+def _to_cpu(book: Codebook) -> Codebook:
+    return replace(
+        book,
+        centroids=book.centroids.cpu(),
+        weights=book.weights.cpu(),
+        counts=book.counts.cpu(),
+        medoids=book.medoids.cpu(),
+        cells=book.cells.cpu(),
+    )
+
+
+def _group_requests(classes: Iterable[ClassRequest]) -> Iterator[list[ClassRequest]]:
+    """Group classes of the same numbers of codewords in their order, within `ROW_BYTES` or of one class."""
+    block: list[ClassRequest] = []
+    held = 0
+    for request in classes:
+        size = 4 * request[0].numel()
+        if block and (held + size > ROW_BYTES or tuple(request[1]) != tuple(block[0][1])):
+            yield block
+            block, held = [], 0
+        block.append(request)
+        held += size
+    if block:
+        yield block
 
 
 def quantize_batch(

@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ddoq.budgets import Budget, Curve, choose_grid, equal_shares, given_budgets, require_room, share_out
+from ddoq.class_requests import ClassRequest
 from ddoq.config import DistillConfig
 from ddoq.errors import EmptyClassError
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.latents import Latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.methods import ReducerName
-from ddoq.quantize import ClassRequest, quantize_classes
+from ddoq.quantize import quantize_classes
 from ddoq.reducers import STREAM_ROWS, ClassRows, reduce_class
 from ddoq.seeds import stream
 from ddoq.threads import one_core_each

@@ -45,7 +45,7 @@ class FitPlace:
 
 
 def fit_key(config: DistillConfig, fingerprint: str, class_names: Sequence[str]) -> str:
-    """Answer the SHA-256 (hex) of everything that a fitted prior depends on.
+    """Answer the SHA-256 (hex) of everything that a fitted prior depends on; reads a local autoencoder's files.
 
     Args:
         config: With a prior of kind `fit`.
@@ -60,10 +60,23 @@ def fit_key(config: DistillConfig, fingerprint: str, class_names: Sequence[str])
         "fingerprint": fingerprint,
         "dataset": config.dataset.model_dump(exclude={"uri", "class_names", "max_bad_share"}),
         "class_names": list(class_names),
-        "prior": _fit_prior(config).model_dump(exclude={"batch_size", "compile"}),
+        "prior": _fit_prior(config).model_dump(exclude={"batch_size", "compile", "model"}),
+        "autoencoder": _contents(_fit_prior(config).model),
         "seed": config.seed,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _contents(model: str | None) -> str | dict[str, str] | None:
+    """What an autoencoder is known by: the digests of the files of a local folder, or a hub id."""
+    if model is None or not Path(model).is_dir():
+        return model
+    digests = {}
+    for path in sorted(Path(model).iterdir()):
+        if path.suffix in (".json", ".safetensors"):
+            with path.open("rb") as file:
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def fit(

@@ -9,7 +9,7 @@ iterations end in. `docs/quantizer.md` has the formulas and the measurements.
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,22 +17,20 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from ddoq import gram, points, row_kernels
-from ddoq.accelerator import quantize_batch
+from ddoq.accelerator import quantize_on
+from ddoq.class_requests import ClassRequest, require_finite, require_rows
 from ddoq.config import QuantizerConfig
 from ddoq.device import choose_device
-from ddoq.errors import EmptyClassError, NotFiniteError
+from ddoq.errors import EmptyClassError
 from ddoq.row_kernels import Ints
 from ddoq.threads import one_core_each
 from ddoq.types import Codebook
-
-ClassRequest = tuple[Tensor, Sequence[int], Generator]  # rows of a class, numbers of codewords, draws
 
 GRAM_ROWS = 4096  # at most: 64 MiB of inner products, twice that while they are rounded
 ROWS_A_DIMENSION = 8  # up to here the inner products are cheap beside the passes that they save
 SAMPLE_ROWS = 16  # a codeword, where they are not
 SAMPLE_SWAPS = 20  # times fewer in a sample: what they gain there is not gained on all rows
 ORIGIN_ROWS = 64  # whose mean is near enough to that of a class
-BLOCK_BYTES = 2**31  # of rows on an accelerator at once
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,10 @@ def quantize_classes(classes: Iterable[ClassRequest], quantizer: QuantizerConfig
     On the CPU each class has a core of its own; a CUDA device, if there is one, takes many at once.
 
     Memory: as many classes as there are cores and one more, and for each its inner products, at most 128 MiB; on a
-    CUDA device `BLOCK_BYTES` of rows and as much again of inner products.
+    CUDA device 2 GiB of rows and as much again of inner products.
     """
     if (device := choose_device()).type == "cuda":  # others lack the double precision that the last step needs
-        yield from _quantize_on(device, classes, quantizer)
+        yield from quantize_on(device, classes, quantizer)
         return
     with one_core_each() as threads, one_core_each() as within:
         window: deque[Future[tuple[Codebook, ...]]] = deque()
@@ -122,57 +120,6 @@ def quantize_classes(classes: Iterable[ClassRequest], quantizer: QuantizerConfig
             yield window.popleft().result()
 
 
-def _quantize_on(
-    device: torch.device, classes: Iterable[ClassRequest], quantizer: QuantizerConfig
-) -> Iterator[tuple[Codebook, ...]]:
-    """Hand the classes to a device, a block at a time."""
-    for block in _blocks(classes):
-        rows = [z.to(device) for z, _, _ in block]
-        for z in rows:
-            require_rows(len(z), block[0][1])
-            _require_finite(z)
-        rngs = [rng for _, _, rng in block]
-        books = [map(_to_cpu, quantize_batch(rows, k, quantizer, rngs)) for k in block[0][1]]
-        yield from zip(*books, strict=True)
-
-
-def _to_cpu(book: Codebook) -> Codebook:
-    return replace(
-        book,
-        centroids=book.centroids.cpu(),
-        weights=book.weights.cpu(),
-        counts=book.counts.cpu(),
-        medoids=book.medoids.cpu(),
-        cells=book.cells.cpu(),
-    )
-
-
-def _blocks(classes: Iterable[ClassRequest]) -> Iterator[list[ClassRequest]]:
-    """Group classes of the same numbers of codewords in their order, within `BLOCK_BYTES` or of one class."""
-    block: list[ClassRequest] = []
-    held = 0
-    for request in classes:
-        size = 4 * request[0].numel()
-        if block and (held + size > BLOCK_BYTES or tuple(request[1]) != tuple(block[0][1])):
-            yield block
-            block, held = [], 0
-        block.append(request)
-        held += size
-    if block:
-        yield block
-
-
-def require_rows(n: int, ks: Sequence[int]) -> None:
-    """Raise EmptyClassError when there are fewer rows than codewords."""
-    if n < max(ks):
-        raise EmptyClassError(f"{n} images, fewer than the {max(ks)} codewords asked for")
-
-
-def _require_finite(values: Tensor) -> None:
-    if not bool(torch.isfinite(values).all()):
-        raise NotFiniteError("a latent holds NaN or infinity; use another prior")
-
-
 def _task(
     z: Float[Tensor, "n d"], quantizer: QuantizerConfig, rng: Generator, mass: Float[Tensor, " n"] | None
 ) -> Task:
@@ -182,7 +129,7 @@ def _task(
     origin = z[:: -(-n // ORIGIN_ROWS)].mean(dim=0)
     rows, norms = torch.from_numpy(np.empty((n, d), np.float32)), torch.empty(n)  # numpy asks for huge pages
     row_kernels.centre(z.numpy(), origin.numpy(), rows.numpy(), norms.numpy())
-    _require_finite(norms)
+    require_finite(norms)
     mass = torch.ones(n) if mass is None else mass.float()
     rounded = None if _has_gram(n, d) else points.round_rows(rows)
     return Task(rows, norms, origin, mass, rounded, quantizer.max_passes, EFFORTS[quantizer.effort], rng)

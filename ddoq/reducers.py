@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+from ddoq.class_requests import require_rows
 from ddoq.clvq import Batches, quantize_stream
 from ddoq.config import QuantizerConfig
 from ddoq.errors import NotFiniteError
 from ddoq.methods import ReducerName
-from ddoq.quantize import quantize_sweep, require_rows
+from ddoq.quantize import quantize_sweep
 from ddoq.types import Codebook
 
 STREAM_ROWS = 10  # a codeword, in each batch of a stream

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
-from ddoq.distill import EvaluateManifest, Run, needs, run_stage
 from ddoq.errors import DdoqError
 from ddoq.events import OnEvent, Stage
 from ddoq.manifests import read_manifest
 from ddoq.package import PackageManifest
 from ddoq.sources import Access
+from ddoq.stages import EvaluateManifest, Run, needs, run_stage
 from ddoq.types import Report
 from jobs.admission import admit
 from jobs.artifacts import ObjectStore, make_s3_client

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from ddoq.archive import load_archive
 from ddoq.caches import FolderCache
 from ddoq.config import DistillConfig
-from ddoq.distill import Run, distill, fit_prior, needs, run_stage
+from ddoq.distill import distill, fit_prior
 from ddoq.errors import ConfigError, EmptyClassError, UnknownClassError
 from ddoq.events import Event, Stage, ignore
 from ddoq.images import decode
@@ -22,6 +22,7 @@ from ddoq.labels import Teacher
 from ddoq.manifests import is_complete
 from ddoq.networks import make_network
 from ddoq.protocols import SMALL_HARD
+from ddoq.stages import Run, needs, run_stage
 from tests.pictures import access_to, members, png, write_zip
 
 NAMES = ("cat", "dog", "eel")

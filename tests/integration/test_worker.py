@@ -8,7 +8,7 @@ from tests.integration.launch import launch
 
 
 def test_importing_the_worker_loads_no_torch():
-    code = "import sys, worker.app, worker.__main__; print({'torch', 'numpy', 'ddoq.distill'} & set(sys.modules))"
+    code = "import sys, worker.app, worker.__main__; print({'torch', 'numpy', 'ddoq.stages'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
 

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 
 from ddoq import accelerator_gram as by_gram
 from ddoq import accelerator_points as by_points
-from ddoq.accelerator import quantize_batch
+from ddoq.accelerator import quantize_batch, quantize_on
 from ddoq.accelerator_moves import disjoint_moves, draw
 from ddoq.config import QuantizerConfig
 from ddoq.errors import EmptyClassError
@@ -298,3 +298,12 @@ def test_every_codebook_is_a_fixed_point_with_mass_everywhere_whatever_the_rows(
     assert int(book.counts.min()) > 0
     assert len(torch.unique(book.centroids, dim=0)) == k
     assert best_single_exact_gain(z, book) <= 1e-4  # the centroids are rounded to float32
+
+
+def test_classes_before_one_that_is_refused_are_answered_first():
+    z = torch.randn(40, 5, generator=stream(0))
+    requests = [(z, (3,), stream(1)), (z[:1].expand(40, 5), (3,), stream(2)), (z, (3,), stream(3))]
+    books = quantize_on(torch.device("cpu"), requests, QuantizerConfig())
+    assert len(next(books)[0].counts) == 3
+    with pytest.raises(EmptyClassError, match="1 distinct"):
+        next(books)

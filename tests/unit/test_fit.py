@@ -245,3 +245,12 @@ def test_the_key_changes_with_what_the_prior_depends_on(changes):
 )
 def test_the_key_does_not_change_with_anything_else(changes):
     assert key(**changes) == key()
+
+
+def test_a_local_autoencoder_is_known_by_its_content_and_not_by_its_place(tmp_path):
+    for name, weights in (("one", b"a"), ("same", b"a"), ("other", b"b")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_bytes(weights)
+    one, same, other = (key(prior={"kind": "fit", "model": str(tmp_path / name)}) for name in ("one", "same", "other"))
+    assert one == same != other
