@@ -16,6 +16,7 @@ from pydantic import SecretStr
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"  # an int is a float, as for mypy
 
 import ddoq.kernels  # compiled: cannot be checked
+import ddoq.pool_kernels
 
 with install_import_hook("ddoq", CHECKER):
     # Shapes are checked at run time, in tests only: what this loads is checked wherever a test imports it.
