@@ -148,7 +148,9 @@ def test_instance_norm_looks_at_each_image_by_itself_even_in_training(name: str)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_norm_and_width_can_be_chosen(name: str, norm: str, kind: type[nn.Module]) -> None:
     layers = list(make_network(NetworkConfig(name, 24, norm), 5, 64, seeded()).modules())  # type: ignore[arg-type]
-    assert all(isinstance(layer, kind) for layer in layers if isinstance(layer, nn.GroupNorm | nn.BatchNorm2d))
+    norms = [layer for layer in layers if isinstance(layer, nn.GroupNorm | nn.BatchNorm2d)]
+    assert norms
+    assert all(isinstance(layer, kind) for layer in norms)
     assert next(layer for layer in layers if isinstance(layer, nn.Conv2d)).out_channels == 24
 
 
