@@ -18,7 +18,7 @@ from ddoq.prior_config import (
     SamplerConfig,
 )
 from ddoq.protocols import PROTOCOLS, HardLabelName, Protocol
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import TEMPERATURE, TeacherConfig, TrainedTeacher
 
 
 class DatasetConfig(Group):
@@ -169,7 +169,7 @@ class DistillConfig(Group):
     prior: Annotated[Prior, Field(discriminator="kind")] = PixelsPrior()
     quantizer: QuantizerConfig = QuantizerConfig()
     sampler: SamplerConfig = SamplerConfig()
-    teacher: TeacherConfig | None = Field(
+    teacher: Annotated[TeacherConfig, Field(discriminator="kind")] | None = Field(
         None, description="A trained network that gives the distilled images soft labels. Default: class labels alone."
     )
     students: StudentsConfig = StudentsConfig()
@@ -210,9 +210,8 @@ class DistillConfig(Group):
         hard, teacher = self.students.resolved_protocol, self.teacher
         if teacher is None:
             return hard
-        return replace(
-            hard, labels="fixed", loss="kl", temperature=teacher.temperature, teacher=teacher.resolved_network
-        )
+        temperature = teacher.temperature or hard.temperature or TEMPERATURE
+        return replace(hard, labels="fixed", loss="kl", temperature=temperature, teacher=teacher.resolved_network)
 
     @property
     def student_resolution(self) -> int:
@@ -260,12 +259,14 @@ class DistillConfig(Group):
         return self
 
     @model_validator(mode="after")
-    def _students_see_enough(self) -> "DistillConfig":
-        side = self.student_resolution
-        for name in self.students.networks:
+    def _networks_see_enough(self) -> "DistillConfig":
+        side, named = self.student_resolution, [("students.networks", name) for name in self.students.networks]
+        if isinstance(self.teacher, TrainedTeacher):  # it sees what students see
+            named.append(("teacher.network", self.teacher.network))
+        for field, name in named:
             if side < (least := ARCHITECTURES[name].least_side):
                 raise ValueError(
-                    f"students.networks names {name!r}, which needs images of at least {least} pixels, but students "
+                    f"{field} names {name!r}, which needs images of at least {least} pixels, but students "
                     f"see {side}: the smaller of students.resolution ({self.students.resolution}) and the side of the "
                     f"distilled images ({self.output_resolution}); raise it or leave the network out"
                 )

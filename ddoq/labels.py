@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ddoq.augment import Normalise
 from ddoq.device import choose_device
-from ddoq.errors import TeacherError
+from ddoq.errors import ConfigError, TeacherError
 from ddoq.manifests import write_manifest
 from ddoq.networks import load_network
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import CheckpointTeacher, TeacherConfig
 
 FILE = "soft_labels.safetensors"
 BATCH = 64
@@ -44,6 +44,8 @@ class Teacher:
         Raises:
             ConfigError: the checkpoint is not there, or is not of such a network for as many classes.
         """
+        if not isinstance(config, CheckpointTeacher):
+            raise ConfigError(f"teachers of kind {config.kind!r} are not loaded here yet")
         self.resolution, self.device = config.resolution, choose_device()
         self._normalise = Normalise(config.mean, config.deviation)
         loaded = load_network(Path(config.checkpoint), config.resolved_network, n_classes, config.resolution)

@@ -200,6 +200,7 @@ def _card(contents: Contents, archive_name: str) -> bytes:
         archive_name=archive_name,
         canvas=contents.config.parts.canvas,
         teacher=contents.config.teacher,
+        temperature=contents.config.resolved_protocol.temperature,
         n_images=sum(budget.counts),
         n_classes=len(budget.counts),
         of_each_class=of_each_class(budget),

@@ -6,7 +6,7 @@ from ddoq.budgets import Budget
 from ddoq.config import DistillConfig
 from ddoq.methods import ROWS, Canvas, Method, ReducerName, Weighting
 from ddoq.prior_config import FitPrior, PixelsPrior, Prior, Sampler
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import PretrainedTeacher, TeacherConfig, TrainedTeacher
 
 SOURCES: Mapping[Method, str] = {
     "ddoq": "Dataset Distillation as Pushforward Optimal Quantization, arXiv:2501.07681",
@@ -55,7 +55,7 @@ def how_made(config: DistillConfig, budget: Budget, figures: Mapping[str, float]
         "weights": f"{config.parts.weights}: {WEIGHTS[config.parts.weights]}",
         "prior": _prior(config.prior),
         **({"sampler": _sampler(sampler)} if sampler else {}),
-        **({"soft labels": _teacher(config.teacher)} if config.teacher else {}),
+        **({"soft labels": _teacher(config.teacher, config)} if config.teacher else {}),
         "squares": f"{config.dataset.aspect}: {SQUARES[config.dataset.aspect]}",
         "sides in pixels": _sides(figures),
     }
@@ -116,11 +116,20 @@ def _sampler(sampler: Sampler) -> str:
     )
 
 
-def _teacher(teacher: TeacherConfig) -> str:
-    return (
-        f"logits of a {teacher.network}, {teacher.checkpoint}, shown each image once at {teacher.resolution} pixels; "
-        f"temperature {teacher.temperature:g}"
-    )
+def _teacher(teacher: TeacherConfig, config: DistillConfig) -> str:
+    temperature = config.resolved_protocol.temperature
+    return f"logits of {_who(teacher, config.student_resolution)}; temperature {temperature:g}"
+
+
+def _who(teacher: TeacherConfig, student_side: int) -> str:
+    """Say what the teacher is, where it comes from, and what it is shown."""
+    if isinstance(teacher, PretrainedTeacher):
+        model = f"{teacher.model} at {teacher.revision}" if teacher.revision else teacher.model
+        side = f"{teacher.resolution} pixels" if teacher.resolution else "the model's own resolution"
+        return f"{model}, a pretrained image classifier, shown each image once at {side}"
+    if isinstance(teacher, TrainedTeacher):
+        return f"a {teacher.network} trained on this dataset, shown each image once at {student_side} pixels"
+    return f"a {teacher.network}, {teacher.checkpoint}, shown each image once at {teacher.resolution} pixels"
 
 
 def _sides(figures: Mapping[str, float]) -> str:

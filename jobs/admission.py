@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from ddoq.config import DistillConfig
 from ddoq.errors import (
     BucketNotAllowedError,
+    ConfigError,
     DatasetNotFoundError,
     OutsideRootsError,
     PriorNotAllowedError,
@@ -16,7 +17,7 @@ from ddoq.errors import (
     UnknownSchemeError,
 )
 from ddoq.prior_config import ModelPrior, PixelsPrior
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import CheckpointTeacher, PretrainedTeacher, TeacherConfig, TrainedTeacher
 from jobs.settings import Settings
 
 
@@ -26,7 +27,7 @@ def admit(config: DistillConfig, settings: Settings) -> None:
     Raises:
         UnknownSchemeError, OutsideRootsError, BucketNotAllowedError, DatasetNotFoundError: by the dataset's URI.
         PriorNotAllowedError, PriorNotFoundError: by the prior's model.
-        TeacherNotAllowedError: by the teacher's checkpoint.
+        TeacherNotAllowedError, ConfigError: by the teacher.
     """
     admit_dataset(config.dataset.uri, settings.file_roots, settings.dataset_buckets)
     if not isinstance(config.prior, PixelsPrior):
@@ -55,19 +56,29 @@ def admit_model(prior: ModelPrior, allowed: Sequence[str]) -> None:
     """
     if prior.model is None:
         return
-    is_folder = prior.model.startswith("/")
-    if not {"*", prior.model} & set(allowed) and not (is_folder and _is_below(prior.model, map(Path, allowed))):
+    if not _is_allowed(prior.model, allowed):
         raise PriorNotAllowedError(f"model {prior.model!r} is not allowed here; use one of {sorted(allowed)}")
-    if prior.revision is None and not is_folder:
+    if prior.revision is None and not prior.model.startswith("/"):
         raise PriorNotFoundError(f"{prior.model!r} is a hub id; set prior.revision to the commit that is meant")
 
 
 def admit_teacher(teacher: TeacherConfig, allowed: Sequence[str]) -> None:
-    """Refuse a checkpoint that is not below one of the allowed folders; `"*"` is any."""
-    if "*" not in allowed and not _is_below(teacher.checkpoint, map(Path, allowed)):
-        raise TeacherNotAllowedError(
-            f"teacher {teacher.checkpoint!r} is not allowed here; use one of {sorted(allowed)}"
-        )
+    """Refuse what is not listed, nor below one of the allowed folders, and a hub id without its revision.
+
+    `"*"` is any. A teacher that is trained here is always allowed.
+    """
+    if isinstance(teacher, TrainedTeacher):
+        return
+    source = teacher.checkpoint if isinstance(teacher, CheckpointTeacher) else teacher.model
+    if not _is_allowed(source, allowed):
+        raise TeacherNotAllowedError(f"teacher {source!r} is not allowed here; use one of {sorted(allowed)}")
+    if isinstance(teacher, PretrainedTeacher) and teacher.revision is None and not source.startswith("/"):
+        raise ConfigError(f"{source!r} is a hub id; set teacher.revision to the commit that is meant")
+
+
+def _is_allowed(model: str, allowed: Sequence[str]) -> bool:
+    """Whether a model is listed, or is a path below a folder that is; `"*"` is any."""
+    return bool({"*", model} & set(allowed)) or (model.startswith("/") and _is_below(model, map(Path, allowed)))
 
 
 def _admit_path(rest: str, roots: Sequence[Path]) -> None:

@@ -198,7 +198,7 @@ def save_teacher(file: Path) -> dict[str, object]:
     network = make_network("convnet-3", 3, 16, torch.Generator().manual_seed(0))
     save_file(network.state_dict(), file)
     numbers = {"mean": [0.5, 0.5, 0.5], "deviation": [0.25, 0.25, 0.25], "resolution": 16, "temperature": 4}
-    return {"network": "convnet-3", "checkpoint": str(file), **numbers}
+    return {"kind": "checkpoint", "network": "convnet-3", "checkpoint": str(file), **numbers}
 
 
 def test_a_teacher_labels_the_distilled_images_and_the_random_ones(uri: str, tmp_path: Path) -> None:

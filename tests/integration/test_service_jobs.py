@@ -58,6 +58,7 @@ def test_a_teachers_labels_come_with_the_archive(server_folder: Path, tmp_path: 
     network = make_network(NetworkConfig("convnet-3", width=8), 3, 16, stream(0))
     save_file(network.state_dict(), tmp_path / "teacher.safetensors")
     teacher = {
+        "kind": "checkpoint",
         "network": "convnet-3",
         "width": 8,
         "checkpoint": str(tmp_path / "teacher.safetensors"),

@@ -4,6 +4,7 @@ import pytest
 
 from ddoq.errors import (
     BucketNotAllowedError,
+    ConfigError,
     DatasetNotFoundError,
     OutsideRootsError,
     PriorNotAllowedError,
@@ -12,7 +13,7 @@ from ddoq.errors import (
     UnknownSchemeError,
 )
 from ddoq.prior_config import VaePrior
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import CheckpointTeacher, PretrainedTeacher, TrainedTeacher
 from jobs.admission import admit_dataset, admit_model, admit_teacher
 
 
@@ -101,8 +102,9 @@ def test_a_relative_entry_of_the_list_stands_for_no_folder(root: Path, monkeypat
         admit_model(VaePrior(model=f"{root}/org/vae/secret"), ["org/vae"])
 
 
-def teacher(checkpoint: str) -> TeacherConfig:
-    return TeacherConfig(network="resnet-18", checkpoint=checkpoint, mean=(0, 0, 0), deviation=(1, 1, 1), resolution=32)
+def teacher(checkpoint: str) -> CheckpointTeacher:
+    numbers = {"mean": (0, 0, 0), "deviation": (1, 1, 1), "resolution": 32}
+    return CheckpointTeacher(network="resnet-18", checkpoint=checkpoint, **numbers)
 
 
 def test_a_teacher_below_a_listed_folder_is_admitted(root: Path) -> None:
@@ -114,3 +116,16 @@ def test_a_teacher_below_a_listed_folder_is_admitted(root: Path) -> None:
 def test_a_teacher_elsewhere_is_refused(root: Path, place: str) -> None:
     with pytest.raises(TeacherNotAllowedError, match="teacher"):
         admit_teacher(teacher(place.format(root=root)), ["org/vae", str(root)])
+
+
+def test_a_pretrained_teacher_is_admitted_as_the_model_of_a_prior_is(root: Path) -> None:
+    admit_teacher(PretrainedTeacher(model="org/vit", revision="abc"), ["org/vit"])
+    admit_teacher(PretrainedTeacher(model=f"{root}/vit"), [str(root)])
+    with pytest.raises(TeacherNotAllowedError, match="'org/other'"):
+        admit_teacher(PretrainedTeacher(model="org/other", revision="abc"), ["org/vit"])
+    with pytest.raises(ConfigError, match=r"set teacher\.revision"):
+        admit_teacher(PretrainedTeacher(model="org/vit"), ["*"])
+
+
+def test_a_teacher_that_is_trained_here_needs_no_leave() -> None:
+    admit_teacher(TrainedTeacher(), [])

@@ -20,6 +20,7 @@ DIFFUSION = {"kind": "stable-diffusion", "model": "hub/sd"}
 DIT = {"kind": "dit", "model": "hub/dit"}
 FIT = {"kind": "fit"}
 TEACHER = {
+    "kind": "checkpoint",
     "network": "resnet-18",
     "checkpoint": "/models/resnet.safetensors",
     "mean": [0.5, 0.4, 0.3],
@@ -232,8 +233,32 @@ def test_a_teacher_replaces_the_labels_of_the_protocol_and_nothing_else():
         ({"deviation": [0.2, 0.2, 2]}, r"less than or equal to 1"),
     ],
 )
-def test_a_teacher_that_cannot_be_used_is_refused(teacher, message):
+def test_a_checkpoint_that_cannot_be_used_is_refused(teacher, message):
     assert_refused({"teacher": {**TEACHER, **teacher}}, message)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ({"network": "resnet-19"}, r"teacher.network 'resnet-19' is unknown; known are convnet-3, "),
+        ({"epochs": 3, "steps": 10}, r"teacher.epochs and teacher.steps both say how long it is trained; give one"),
+        ({"checkpoint": "/models/x.safetensors"}, r"Extra inputs are not permitted"),
+    ],
+)
+def test_a_teacher_that_cannot_be_trained_is_refused(teacher, message):
+    assert_refused({"teacher": {"kind": "train", **teacher}}, message)
+
+
+def test_a_teacher_to_be_trained_has_to_see_enough():
+    asked = {"teacher": {"kind": "train"}, "students": {"resolution": 8}}
+    assert_refused(
+        asked, r"teacher.network names 'resnet-18', which needs images of at least 16 pixels, but students see 8"
+    )
+
+
+@pytest.mark.parametrize("teacher", [TEACHER, {"kind": "pretrained", "model": "/models/vit"}, {"kind": "train"}])
+def test_without_a_temperature_it_is_twenty(teacher):
+    assert config(teacher=teacher).resolved_protocol.temperature == 20
 
 
 def test_fixed_soft_labels_are_refused_where_images_are_mixed():
@@ -267,6 +292,8 @@ def test_an_unknown_field_is_refused(place):
         {"prior": {**DIFFUSION, "class_prompts": {"daisy": "a daisy"}}, "output": {"resolution": 64}},
         {"students": {"protocol": "minimax-hard", "networks": ["convnet-3", "resnetap-10"], "steps": 5}},
         {"teacher": TEACHER, "students": {"protocol": "small-hard"}},
+        {"teacher": {"kind": "pretrained", "model": "org/vit", "revision": "abc", "mean": [0.5, 0.5, 0.5]}},
+        {"teacher": {"kind": "train", "network": "convnet-3", "width": None, "norm": "batch", "steps": 5}},
     ],
 )
 def test_a_config_survives_json(settings):
@@ -275,7 +302,7 @@ def test_a_config_survives_json(settings):
 
 
 def test_every_field_says_what_it_is_for():
-    groups: list[type[BaseModel]] = [DistillConfig, TeacherConfig, *get_args(Prior)]
+    groups: list[type[BaseModel]] = [DistillConfig, *get_args(Prior), *get_args(TeacherConfig)]
     for group in groups:
         for name, field in group.model_fields.items():
             inner = field.annotation

@@ -11,7 +11,7 @@ from ddoq.augment import Normalise
 from ddoq.errors import ConfigError, TeacherError
 from ddoq.labels import SoftLabels, Teacher, open_labels, write_labels
 from ddoq.networks import NetworkConfig, make_network
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import CheckpointTeacher
 
 NETWORK = NetworkConfig("resnet-18", width=8)
 MEAN, DEVIATION = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
@@ -31,7 +31,7 @@ def save_network(file: Path, factor: float = 1.0) -> nn.Module:
 
 
 def teacher_of(file: Path, n_classes: int = 3) -> Teacher:
-    config = TeacherConfig(
+    config = CheckpointTeacher(
         network="resnet-18", width=8, checkpoint=str(file), mean=MEAN, deviation=DEVIATION, resolution=16
     )
     return Teacher(config, n_classes)

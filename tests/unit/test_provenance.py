@@ -97,3 +97,40 @@ def test_only_figures_of_sides_are_told_as_sides() -> None:
 )
 def test_a_budget_is_told_among_the_others(budget: Budget, changes: dict[str, object], words: str) -> None:
     assert made(budget, **changes)["images per class"] == words
+
+
+@pytest.mark.parametrize(
+    ("teacher", "words"),
+    [
+        (
+            {
+                "kind": "checkpoint",
+                "network": "convnet-3",
+                "checkpoint": "/t.safetensors",
+                "mean": [0.5] * 3,
+                "deviation": [0.2] * 3,
+                "resolution": 48,
+            },
+            "logits of a convnet-3, /t.safetensors, shown each image once at 48 pixels; temperature 20",
+        ),
+        (
+            {"kind": "pretrained", "model": "org/vit", "revision": "abc", "temperature": 4},
+            "logits of org/vit at abc, a pretrained image classifier, shown each image once at the model's own "
+            "resolution; temperature 4",
+        ),
+        (
+            {"kind": "pretrained", "model": "/models/vit", "resolution": 224},
+            "logits of /models/vit, a pretrained image classifier, shown each image once at 224 pixels; temperature 20",
+        ),
+        (
+            {"kind": "train"},
+            "logits of a resnet-18 trained on this dataset, shown each image once at 32 pixels; temperature 20",
+        ),
+    ],
+)
+def test_the_teacher_is_told_with_where_it_comes_from(teacher: dict[str, object], words: str) -> None:
+    assert made(teacher=teacher)["soft labels"] == words
+
+
+def test_without_a_teacher_no_soft_labels_are_told() -> None:
+    assert "soft labels" not in made()

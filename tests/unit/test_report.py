@@ -13,7 +13,7 @@ from ddoq.evaluate import score
 from ddoq.prior_config import DitPrior, StableDiffusionPrior
 from ddoq.provenance import how_made
 from ddoq.report import accuracy_table, gain_of_weights, report_html, report_json, verdict
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import CheckpointTeacher
 from ddoq.types import Report, Score
 
 CONFIG = DistillConfig(dataset=DatasetConfig(uri="file:///data/pets.zip"))
@@ -267,7 +267,7 @@ def test_soft_labels_are_compared_with_soft_labels() -> None:
 
 
 def test_the_page_says_who_has_the_labels_of_the_teacher() -> None:
-    teacher = TeacherConfig(
+    teacher = CheckpointTeacher(
         network="resnet-18", checkpoint="/t.safetensors", mean=(0, 0, 0), deviation=(1, 1, 1), resolution=32
     )
     soft = CONFIG.model_copy(update={"teacher": teacher})

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from ddoq.events import Stage
 from ddoq.prior_config import FitPrior
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import CheckpointTeacher
 from jobs.errors import LeaseLostError
 from jobs.leases import Leases
 from jobs.records import Artifact, Claim, Failure, Job, JobState, UnitState
@@ -16,7 +16,7 @@ from jobs.store import Store
 from jobs.sweep import Sweeper
 from tests.job_steps import CONFIG, expire, reach, split, succeed, take
 
-TEACHER = TeacherConfig(
+TEACHER = CheckpointTeacher(
     network="convnet-3", checkpoint="/t.safetensors", mean=(0, 0, 0), deviation=(1, 1, 1), resolution=32
 )
 FAILURE = Failure("dataset.one_class", "there is only one class", retryable=False, stage=Stage.READ)
