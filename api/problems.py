@@ -69,7 +69,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
 _POINTERS: Mapping[type[DdoqError], str] = {
     DatasetError: "/dataset/uri",
     PriorError: "/prior/model",
-    TeacherError: "/teacher/checkpoint",
+    TeacherError: "/teacher",
 }
 _CHALLENGES: Mapping[type[DdoqError], str] = {
     MissingKeyError: 'Bearer realm="ddoq"',

@@ -196,7 +196,11 @@ class DistillConfig(Group):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this distillation, in their order."""
-        left_out = {Stage.FIT: self.prior.kind != "fit", Stage.LABEL: self.teacher is None}
+        left_out = {
+            Stage.FIT: self.prior.kind != "fit",
+            Stage.TEACH: not isinstance(self.teacher, TrainedTeacher),
+            Stage.LABEL: self.teacher is None,
+        }
         return tuple(stage for stage in Stage if not left_out.get(stage))
 
     @property

@@ -1,4 +1,4 @@
-"""The whole flow: read, encode, quantize, generate, evaluate, package; on the way fit a prior and label if asked for.
+"""The whole flow: read, encode, quantize, generate, evaluate, package; where asked for fit, teach, label.
 
 Stages meet only through files. Each has its own folder and writes its manifest there last, so that a stage whose
 manifest is there is complete, and a second call resumes behind it.
@@ -26,7 +26,7 @@ def distill(
         folder: Takes everything; one config's for ever.
         access: What may be read.
         on_event: Told of progress; what it raises stops the work, which a second call takes up again.
-        cache: Keeps fitted priors; a folder within `folder` when left out.
+        cache: Keeps fitted priors and trained teachers; a folder within `folder` when left out.
 
     Raises:
         ConfigError: `folder` holds the stages of another config.

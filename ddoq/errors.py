@@ -24,6 +24,7 @@
     │   ├── OutOfMemoryError         prior.out_of_memory
     │   └── NotFiniteError           prior.not_finite
     ├── TeacherError           teacher.invalid
+    │   ├── TeacherNotFoundError     teacher.not_found
     │   └── TeacherNotAllowedError   teacher.not_allowed
     └── ArchiveError           archive.invalid
 
@@ -172,13 +173,19 @@ class NotFiniteError(PriorError):
 
 
 class TeacherError(DdoqError):
-    """The teacher's labels cannot be used."""
+    """The teacher cannot be trained, or its labels cannot be used."""
 
     code = "teacher.invalid"
 
 
+class TeacherNotFoundError(TeacherError):
+    """There is no such model, it does not classify images, or it has no safetensors weights."""
+
+    code = "teacher.not_found"
+
+
 class TeacherNotAllowedError(TeacherError):
-    """The teacher's checkpoint is not among those that this installation allows."""
+    """The teacher's checkpoint or model is not among those that this installation allows."""
 
     code = "teacher.not_allowed"
 

@@ -6,13 +6,14 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """A step of the flow, in the order in which data passes through; `fit` and `label` only where asked for."""
+    """A step of the flow, in the order in which data passes through; `fit`, `teach`, `label` only where asked for."""
 
     READ = "read"
     ENCODE = "encode"
     FIT = "fit"
     QUANTIZE = "quantize"
     GENERATE = "generate"
+    TEACH = "teach"
     LABEL = "label"
     EVALUATE = "evaluate"
     PACKAGE = "package"

@@ -14,12 +14,12 @@ from ddoq.codebooks import Codebooks, open_codebooks, quantize_all
 from ddoq.config import DistillConfig
 from ddoq.contenders import gather_contenders, random_images, stream_test
 from ddoq.datasets import BadImage, Dataset, open_dataset, require_images
-from ddoq.errors import ConfigError, DatasetChangedError
+from ddoq.errors import DatasetChangedError
 from ddoq.evaluate import evaluate, plan_for
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.fit import FitPlace, fit, fit_key
 from ddoq.generate import generate, open_images, show
-from ddoq.labels import SoftLabels, Teacher, close_labels, open_labels, write_labels
+from ddoq.labels import SoftLabels, close_labels, open_labels, write_labels
 from ddoq.latents import encode, open_latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.package import Contents, package_all
@@ -28,12 +28,17 @@ from ddoq.recipes import recipe
 from ddoq.sources import Access
 from ddoq.students import TrainingPlan
 from ddoq.summary import summarize
+from ddoq.teach import TAUGHT, TaughtManifest, TeachPlace, teach, teach_key
+from ddoq.teachers import load_teacher
 from ddoq.types import Report
 
 
 @dataclass(frozen=True)
 class ReadManifest:
-    """What the read stage found: image files of each class, before any is decoded. `fingerprint` changes with them."""
+    """What the read stage found: image files of each class, before any is decoded.
+
+    `fingerprint` changes with them. `remarks` are those on a teacher that is there already, for the report.
+    """
 
     class_names: tuple[str, ...]
     n_train: tuple[int, ...]
@@ -41,11 +46,19 @@ class ReadManifest:
     held_out: bool
     left_out: tuple[str, ...]
     fingerprint: str
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class FitManifest:
     """The content key of the fitted prior in the stage's folder `prior`."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class TeachManifest:
+    """The content key of the trained teacher in the stage's folder."""
 
     key: str
 
@@ -100,11 +113,17 @@ def _read(run: Run) -> None:
         held_out=dataset.held_out,
         left_out=dataset.left_out,
         fingerprint=dataset.fingerprint,
+        remarks=_try_teacher(run, dataset),
     )
-    if run.config.teacher:
-        Teacher(run.config.teacher, len(dataset.class_names))  # one that does not fit is refused before any work
     write_manifest(run.folders[Stage.READ], manifest)
     run.on_event(Event(Stage.READ, 1, 1))
+
+
+def _try_teacher(run: Run, dataset: Dataset) -> tuple[str, ...]:
+    """Refuse a teacher that does not fit before any work; answer what there is to say about another."""
+    if run.config.teacher is None or Stage.TEACH in run.config.stages:
+        return ()
+    return load_teacher(run.config, dataset.class_names, None).remarks
 
 
 def _encode(run: Run) -> None:
@@ -149,12 +168,18 @@ def _show(run: Run) -> Callable[[Codebooks, Path, OnEvent], object]:
     return lambda books, folder, on_event: show(books, dataset, run.config, folder, on_event)
 
 
+def _teach(run: Run) -> None:
+    found, folder = _found(run), run.folders[Stage.TEACH]
+    key = teach_key(run.config, found.fingerprint, found.class_names)
+    place = TeachPlace(folder / TAUGHT, run.cache, key)
+    teach(_dataset(run), open_latents(run.folders[Stage.ENCODE]), run.config, place, run.on_event)
+    write_manifest(folder, TeachManifest(key))
+
+
 def _label(run: Run) -> None:
     every, folder = open_codebooks(run.folders[Stage.QUANTIZE]), run.folders[Stage.LABEL]
     dataset, latents = _dataset(run), open_latents(run.folders[Stage.ENCODE])
-    if run.config.teacher is None:
-        raise ConfigError("there is no teacher to label images; set teacher")
-    teacher = Teacher(run.config.teacher, len(dataset.class_names))
+    teacher = load_teacher(run.config, dataset.class_names, run.folders.get(Stage.TEACH))
     for index, books in enumerate(every):
         images = open_images(run.folders[Stage.GENERATE] / books.budget.name)
         classes = range(len(books.budget.counts))
@@ -188,7 +213,15 @@ def _evaluate_one(run: Run, books: Codebooks, plan: TrainingPlan, on_event: OnEv
     contenders = gather_contenders(run.config, dataset, latents, books, images, _labels(run, books))
     bad: list[BadImage] = []
     scores = evaluate(contenders, stream_test(run.config, dataset, bad), plan, on_event)
-    return summarize(run.config, dataset, latents, books, scores, bad)
+    report = summarize(run.config, dataset, latents, books, scores, bad)
+    return replace(report, remarks=(*report.remarks, *_on_teacher(run)))
+
+
+def _on_teacher(run: Run) -> tuple[str, ...]:
+    """What there is to say about the teacher, if there is one."""
+    if Stage.TEACH not in run.config.stages:
+        return _found(run).remarks
+    return read_manifest(run.folders[Stage.TEACH] / TAUGHT, TaughtManifest).remarks
 
 
 def _package(run: Run) -> None:
@@ -214,6 +247,7 @@ STAGES: Mapping[Stage, Callable[[Run], None]] = {
     Stage.FIT: _fit,
     Stage.QUANTIZE: _quantize,
     Stage.GENERATE: _generate,
+    Stage.TEACH: _teach,
     Stage.LABEL: _label,
     Stage.EVALUATE: _evaluate,
     Stage.PACKAGE: _package,
@@ -225,8 +259,9 @@ NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.FIT: (Stage.READ, Stage.ENCODE),
     Stage.QUANTIZE: (Stage.READ, Stage.ENCODE),
     Stage.GENERATE: (Stage.READ, Stage.FIT, Stage.QUANTIZE),
-    Stage.LABEL: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE),
-    Stage.EVALUATE: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.LABEL),
+    Stage.TEACH: (Stage.READ, Stage.ENCODE),
+    Stage.LABEL: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH),
+    Stage.EVALUATE: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.LABEL),
     Stage.PACKAGE: (Stage.READ, Stage.QUANTIZE, Stage.GENERATE, Stage.LABEL, Stage.EVALUATE),
 }
 

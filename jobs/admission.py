@@ -8,12 +8,12 @@ from urllib.parse import unquote
 from ddoq.config import DistillConfig
 from ddoq.errors import (
     BucketNotAllowedError,
-    ConfigError,
     DatasetNotFoundError,
     OutsideRootsError,
     PriorNotAllowedError,
     PriorNotFoundError,
     TeacherNotAllowedError,
+    TeacherNotFoundError,
     UnknownSchemeError,
 )
 from ddoq.prior_config import ModelPrior, PixelsPrior
@@ -27,7 +27,7 @@ def admit(config: DistillConfig, settings: Settings) -> None:
     Raises:
         UnknownSchemeError, OutsideRootsError, BucketNotAllowedError, DatasetNotFoundError: by the dataset's URI.
         PriorNotAllowedError, PriorNotFoundError: by the prior's model.
-        TeacherNotAllowedError, ConfigError: by the teacher.
+        TeacherNotAllowedError, TeacherNotFoundError: by the teacher.
     """
     admit_dataset(config.dataset.uri, settings.file_roots, settings.dataset_buckets)
     if not isinstance(config.prior, PixelsPrior):
@@ -73,7 +73,7 @@ def admit_teacher(teacher: TeacherConfig, allowed: Sequence[str]) -> None:
     if not _is_allowed(source, allowed):
         raise TeacherNotAllowedError(f"teacher {source!r} is not allowed here; use one of {sorted(allowed)}")
     if isinstance(teacher, PretrainedTeacher) and teacher.revision is None and not source.startswith("/"):
-        raise ConfigError(f"{source!r} is a hub id; set teacher.revision to the commit that is meant")
+        raise TeacherNotFoundError(f"{source!r} is a hub id; set teacher.revision to the commit that is meant")
 
 
 def _is_allowed(model: str, allowed: Sequence[str]) -> bool:

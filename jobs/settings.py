@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     key_pepper: SecretStr = Field(min_length=16, description="Secret under which API keys are stored.")
     file_roots: Annotated[Folders, AfterValidator(_resolved)] = Field((), description="Folders `file://` may read.")
     dataset_buckets: Names = Field((), description="Buckets that `s3://` datasets may be in.")
-    models: Names = Field((), description="Hub ids or local folders that priors may load.")
+    models: Names = Field((), description="Hub ids or local folders that priors and teachers may load.")
     scratch: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / "ddoq", description="Folder for a worker's files."
     )

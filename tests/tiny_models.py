@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,18 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ViTConfig, ViTForImageClassification
 
 from ddoq.seeds import stream
 
 SIDE = 32  # pixels; latents are half as wide
+PREPROCESSOR = {
+    "do_normalize": True,
+    "image_mean": [0.5, 0.4, 0.3],
+    "image_std": [0.2, 0.3, 0.25],
+    "rescale_factor": 1 / 255,
+    "size": {"height": 16, "width": 16},
+}
 WORDS = ("rose", "daisy", "tulip", "photo", "cartoon", "a", "of")
 
 
@@ -109,6 +116,17 @@ def save_stable_diffusion(folder: Path, scheduler: Mapping[str, Any] | None = No
     }
     _save_index(folder, {"_class_name": "StableDiffusionPipeline", **parts})
     return folder
+
+
+def save_vit(folder: Path, names: Sequence[str], side: int = 16, preprocessor: Mapping[str, Any] | None = None) -> Any:
+    """Save an image classifier with what it has to be shown, and answer it."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    model = _drawn(ViTForImageClassification(ViTConfig(image_size=side, patch_size=4, **sizes, **labels))).eval()
+    model.save_pretrained(folder)
+    said = PREPROCESSOR if preprocessor is None else preprocessor
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
+    return model
 
 
 def save_hub_cache(folder: Path, cache: Path, repository: str, commit: str) -> None:

@@ -1,6 +1,7 @@
 """Image classifiers of transformers, made to look like any other network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,9 +14,11 @@ from transformers import AutoConfig, AutoModelForImageClassification, Pretrained
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from ddoq.errors import ConfigError
+from ddoq.model_source import ModelSource
 from ddoq.network_config import ARCHITECTURES
 from ddoq.networks.draws import DrawsFrom
 
+NO_CODE = {"trust_remote_code": False}  # of a model's own; left open, transformers would ask the terminal
 _building = Lock()  # transformers replaces functions of torch.nn.init while it builds or loads a model
 
 
@@ -39,7 +42,7 @@ def read_classifier(name: str) -> PretrainedConfig:
     """
     try:
         if Path(name).is_dir():
-            found: PretrainedConfig = AutoConfig.from_pretrained(name, local_files_only=True)
+            found: PretrainedConfig = AutoConfig.from_pretrained(name, local_files_only=True, **NO_CODE)
         else:
             found = AutoConfig.for_model(name)
     except (OSError, ValueError, KeyError) as error:
@@ -47,9 +50,34 @@ def read_classifier(name: str) -> PretrainedConfig:
         raise ConfigError(
             f"no network {name!r}: use {known}, or a model type or model folder of transformers"
         ) from error
-    if found.model_type not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+    if not _classifies(found):
         raise ConfigError(f"model type {found.model_type!r} of {name!r} does not classify images in transformers")
     return found
+
+
+def open_classifier(source: ModelSource, n_classes: int, side: int) -> tuple[nn.Module, tuple[str, ...]]:
+    """Load the trained model of a source, in evaluation mode, its weights fixed, and what it calls its outputs.
+
+    Raises:
+        ConfigError: it tells another number of classes apart, or cannot take images of `side` pixels.
+        DdoqError: the source's error: it is not there, does not classify images, or brings code of its own.
+    """
+    config = source.load_part(AutoConfig, None, **NO_CODE)
+    if not _classifies(config):
+        raise source.error(
+            f"model type {config.model_type!r} of {source.name!r} does not classify images in transformers"
+        )
+    if config.num_labels != n_classes:
+        raise ConfigError(
+            f"{source.name!r} tells {config.num_labels} classes apart, but the dataset has {n_classes}; use a model of "
+            "these classes"
+        )
+    with _building:
+        model: PreTrainedModel = source.load_model(AutoModelForImageClassification, None, torch.float32, **NO_CODE)
+    network = Classifier(model).eval().requires_grad_(False)
+    with _refused(source.name, side):
+        _try(network, side)
+    return network, tuple(str(config.id2label[index]) for index in range(n_classes))
 
 
 def make_classifier(config: PretrainedConfig, n_classes: int, side: int, rng: Generator) -> nn.Module:
@@ -60,16 +88,10 @@ def make_classifier(config: PretrainedConfig, n_classes: int, side: int, rng: Ge
     """
     _adapt(config, n_classes, side)
     build: Callable[..., PreTrainedModel] = AutoModelForImageClassification.from_config
-    try:
+    with _refused(config.model_type, side):
         with _building, DrawsFrom(rng):
             model = build(config, dtype=torch.float32)
-        with torch.inference_mode():
-            Classifier(model).eval()(torch.zeros(1, 3, side, side))
-    except (RuntimeError, ValueError, TypeError, ImportError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"{config.model_type!r} cannot take images of {side} pixels ({reason}); resize them"
-        ) from error
+        _try(Classifier(model).eval(), side)
     return Classifier(model).train()
 
 
@@ -93,6 +115,25 @@ def load_classifier(folder: Path, config: PretrainedConfig, n_classes: int, side
             f"{folder} lacks {odd[0]!r}, or has it in vain, and {len(odd) - 1} more; is it another model?"
         )
     return Classifier(model).eval()
+
+
+@contextmanager
+def _refused(name: str, side: int) -> Iterator[None]:
+    """Say of whatever is raised that the model cannot take images of `side` pixels."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, ImportError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"{name!r} cannot take images of {side} pixels ({reason}); resize them") from error
+
+
+@torch.inference_mode()
+def _try(network: nn.Module, side: int) -> None:
+    network(torch.zeros(1, 3, side, side))
+
+
+def _classifies(config: PretrainedConfig) -> bool:
+    return config.model_type in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 
 def _adapt(config: PretrainedConfig, n_classes: int, side: int) -> None:

@@ -12,8 +12,8 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
 from ddoq.errors import ConfigError, PriorNotFoundError, ResolutionError
+from ddoq.model_source import ModelSource
 from ddoq.prior.contract import LatentPrior
-from ddoq.prior.loading import ModelSource
 from ddoq.prior.pixels import Pixels, to_bytes, to_unit
 from ddoq.prior.placement import Placed
 from ddoq.prior_config import DitPrior, FitPrior, StableDiffusionPrior, VaePrior

@@ -6,10 +6,10 @@ from pathlib import Path
 from ddoq.config import DistillConfig
 from ddoq.device import choose_device, choose_dtype
 from ddoq.errors import ConfigError
+from ddoq.model_source import ModelSource
 from ddoq.prior.autoencoder import load_autoencoder, make_space
 from ddoq.prior.contract import Denoiser, LatentPrior
 from ddoq.prior.dit import load_dit, load_dit_autoencoder
-from ddoq.prior.loading import ModelSource
 from ddoq.prior.pixels import Pixels
 from ddoq.prior.placement import place
 from ddoq.prior_config import DitPrior, FitPrior, PixelsPrior, StableDiffusionPrior

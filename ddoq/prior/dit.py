@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ddoq.device import choose_device, choose_dtype
 from ddoq.errors import PriorNotFoundError, ResolutionError
+from ddoq.model_source import ModelSource
 from ddoq.prior.autoencoder import load_autoencoder, make_space
 from ddoq.prior.class_ids import Vocabulary, find_class_ids
 from ddoq.prior.contract import LatentPrior
 from ddoq.prior.denoising import Diffusion
-from ddoq.prior.loading import ModelSource
 from ddoq.prior.placement import Placed, place
 from ddoq.prior_config import DitPrior, FitPrior
 

@@ -14,10 +14,10 @@ from transformers.utils import logging
 
 from ddoq.device import choose_device, choose_dtype
 from ddoq.errors import ClassIdError, ConfigError, PriorNotFoundError
+from ddoq.model_source import ModelSource
 from ddoq.prior.autoencoder import load_autoencoder, make_space
 from ddoq.prior.contract import LatentPrior
 from ddoq.prior.denoising import Diffusion
-from ddoq.prior.loading import ModelSource
 from ddoq.prior.placement import Placed, place
 from ddoq.prior_config import StableDiffusionPrior
 
@@ -81,7 +81,7 @@ def _prompts(prior: StableDiffusionPrior, class_names: Sequence[str]) -> list[st
 def _embed(prompts: Sequence[str], source: ModelSource, device: torch.device) -> Float[Tensor, "p t e"]:
     """Embed each prompt, all padded to the length that the text encoder reads."""
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of loading, which would break into ours
-    tokens = _tokens(prompts, source.load_tokenizer(CLIPTokenizer, "tokenizer"))
+    tokens = _tokens(prompts, source.load_part(CLIPTokenizer, "tokenizer"))
     (placed,) = place((source.load_model(CLIPTextModel, "text_encoder", choose_dtype(device)),), device)
     with placed.at_work() as model, torch.inference_mode():
         parts = [model(some.to(device))[0].cpu() for some in tokens.split(PROMPTS_AT_ONCE)]

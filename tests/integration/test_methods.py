@@ -18,12 +18,13 @@ from ddoq.distill import distill, fit_prior
 from ddoq.errors import ConfigError, EmptyClassError, UnknownClassError
 from ddoq.events import Event, Stage, ignore
 from ddoq.images import decode
-from ddoq.labels import Teacher
 from ddoq.manifests import is_complete
 from ddoq.networks import make_network
 from ddoq.protocols import SMALL_HARD
 from ddoq.stages import Run, needs, run_stage
+from ddoq.teachers import load_teacher
 from tests.pictures import access_to, members, png, write_zip
+from tests.tiny_models import save_vit
 
 NAMES = ("cat", "dog", "eel")
 
@@ -209,9 +210,8 @@ def test_a_teacher_labels_the_distilled_images_and_the_random_ones(uri: str, tmp
     assert labelled == [(1, 2), (2, 2)]
     for archive, n in zip(archives, (3, 6), strict=True):
         loaded = load_archive(archive)
-        assert taught.teacher is not None
         assert loaded.soft_labels is not None
-        expected = Teacher(taught.teacher, 3).label(loaded.images)
+        expected = load_teacher(taught, NAMES, None).label(loaded.images)
         torch.testing.assert_close(loaded.soft_labels, expected, rtol=1e-2, atol=1e-3)
         assert "soft labels" in loaded.recipe.loss
         with zipfile.ZipFile(archive) as file:
@@ -220,6 +220,45 @@ def test_a_teacher_labels_the_distilled_images_and_the_random_ones(uri: str, tmp
         assert {"distilled", "random real", "random, same labels"} < set(report["accuracy"])
         assert "`soft_labels.safetensors`" in card
         assert "at temperature 4" in card
+
+
+TRAINED = {"kind": "train", "network": "convnet-3", "width": 8, "norm": "batch", "steps": 12, "batch_size": 12}
+
+
+def test_a_teacher_that_is_trained_labels_as_one_from_a_file_does(uri: str, tmp_path: Path) -> None:
+    taught, events = config(uri, images_per_class=2, teacher=TRAINED), list[Event]()
+    (archive,) = distill(taught, tmp_path / "out", access_to(tmp_path), events.append)
+    told = [event for event in events if event.stage is Stage.TEACH]
+    assert (told[-1].done, told[-1].total) == (12, 12)
+    assert "loss" in told[-1].values
+    loaded = load_archive(archive)
+    expected = load_teacher(taught, NAMES, tmp_path / "out" / "teach").label(loaded.images)
+    assert loaded.soft_labels is not None
+    torch.testing.assert_close(loaded.soft_labels, expected, rtol=1e-2, atol=1e-3)
+    with zipfile.ZipFile(archive) as file:
+        report, card = json.loads(file.read("report.json")), file.read("README.md").decode()
+    assert {"distilled", "random real", "random, same labels"} < set(report["accuracy"])
+    assert "logits of a convnet-3 trained on this dataset" in card
+
+
+def test_a_teacher_is_trained_once_for_all_distillations_of_a_dataset(uri: str, tmp_path: Path) -> None:
+    cache, events = FolderCache(tmp_path / "cache"), list[Event]()
+    (first,) = distill(config(uri, teacher=TRAINED), tmp_path / "one", access_to(tmp_path), cache=cache)
+    other = config(uri, teacher=TRAINED, method="random", images_per_class=2)
+    distill(other, tmp_path / "two", access_to(tmp_path), events.append, cache)
+    assert not [event for event in events if event.stage is Stage.TEACH and "loss" in event.values]
+    one, two = (tmp_path / name / "teach" / "teacher" / "model.safetensors" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    (alone,) = distill(config(uri, teacher=TRAINED), tmp_path / "three", access_to(tmp_path))
+    assert alone.read_bytes() == first.read_bytes()
+
+
+def test_what_was_taken_for_granted_of_a_pretrained_teacher_is_told_in_the_report(uri: str, tmp_path: Path) -> None:
+    save_vit(tmp_path / "vit", ("LABEL_0", "LABEL_1", "LABEL_2"))
+    (archive,) = run(config(uri, teacher={"kind": "pretrained", "model": str(tmp_path / "vit")}), tmp_path)
+    with zipfile.ZipFile(archive) as file:
+        remarks = json.loads(file.read("report.json"))["remarks"]
+    assert [remark for remark in remarks if "calls its classes otherwise" in remark]
 
 
 def test_without_a_teacher_there_are_no_soft_labels(uri: str, tmp_path: Path) -> None:
@@ -239,7 +278,7 @@ def test_a_teacher_of_another_dataset_is_refused_before_any_image_is_encoded(uri
 
 
 def test_a_stage_reads_no_other_stages_than_those_it_names(uri: str, tmp_path: Path) -> None:
-    taught = config(uri, teacher=save_teacher(tmp_path / "teacher.safetensors"))
+    taught = config(uri, teacher=TRAINED)
     run(taught, tmp_path)
     for stage in taught.stages:
         folders = {needed: tmp_path / "out" / needed for needed in needs(stage, taught)}

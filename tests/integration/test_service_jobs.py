@@ -75,6 +75,10 @@ def test_a_teachers_labels_come_with_the_archive(server_folder: Path, tmp_path: 
         job = finished(client, asked)
         (archive,) = (file for file in client.artifacts(job.id) if file.name == "archive.zip")
         loaded = load_archive(client.download(job.id, archive, tmp_path))
+        trained = {"kind": "train", "network": "convnet-3", "width": 8, "steps": 3}
+        taught = finished(client, DistillConfig.model_validate(asked.model_dump() | {"teacher": trained}))
+    assert Stage.TEACH in {at.stage for at in taught.stages}
+    assert taught.figures["soft_labels.bytes"] == job.figures["soft_labels.bytes"]
     assert loaded.soft_labels is not None
     assert loaded.soft_labels.shape == (6, 3)
     assert job.figures["soft_labels.bytes"] == 6 * 3 * 2

@@ -4,12 +4,12 @@ import pytest
 
 from ddoq.errors import (
     BucketNotAllowedError,
-    ConfigError,
     DatasetNotFoundError,
     OutsideRootsError,
     PriorNotAllowedError,
     PriorNotFoundError,
     TeacherNotAllowedError,
+    TeacherNotFoundError,
     UnknownSchemeError,
 )
 from ddoq.prior_config import VaePrior
@@ -123,7 +123,7 @@ def test_a_pretrained_teacher_is_admitted_as_the_model_of_a_prior_is(root: Path)
     admit_teacher(PretrainedTeacher(model=f"{root}/vit"), [str(root)])
     with pytest.raises(TeacherNotAllowedError, match="'org/other'"):
         admit_teacher(PretrainedTeacher(model="org/other", revision="abc"), ["org/vit"])
-    with pytest.raises(ConfigError, match=r"set teacher\.revision"):
+    with pytest.raises(TeacherNotFoundError, match=r"set teacher\.revision"):
         admit_teacher(PretrainedTeacher(model="org/vit"), ["*"])
 
 

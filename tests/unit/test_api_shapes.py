@@ -8,7 +8,7 @@ from api.views import StageView
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from ddoq.prior_config import FitPrior
-from ddoq.teacher_config import CheckpointTeacher
+from ddoq.teacher_config import TrainedTeacher
 from jobs.records import Artifact, Failure, Job, JobEvent, JobState, Unit, UnitState
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,9 +22,7 @@ UNIT = Unit(1, "job_1", Stage.READ, 0, 1, UnitState.READY, 0, None, 0, 0, None, 
 RUNNING = replace(UNIT, state=UnitState.RUNNING, attempt=1, done=3, total=10, started_at=at(5))
 DONE = replace(RUNNING, state=UnitState.DONE, done=10, finished_at=at(9))
 CONFIG = DistillConfig.model_validate({"dataset": {"uri": "s3://bucket/a.zip"}})
-TEACHER = CheckpointTeacher(
-    network="convnet-3", checkpoint="/t.safetensors", mean=(0, 0, 0), deviation=(1, 1, 1), resolution=32
-)
+TEACHER = TrainedTeacher()
 JOB = Job("job_1", "ann", JobState.QUEUED, Stage.READ, CONFIG, None, T0, None, None, (UNIT,), {})
 
 
@@ -35,7 +33,7 @@ def read_stage(job: Job) -> StageView:
 def test_a_job_shows_every_stage_in_order() -> None:
     whole = replace(JOB, config=CONFIG.model_copy(update={"prior": FitPrior(), "teacher": TEACHER}))
     assert [view.stage for view in show_job(whole, T0).stages] == list(Stage)
-    usual = [stage for stage in Stage if stage not in {Stage.FIT, Stage.LABEL}]
+    usual = [stage for stage in Stage if stage not in {Stage.FIT, Stage.TEACH, Stage.LABEL}]
     assert [view.stage for view in show_job(JOB, T0).stages] == usual
 
 

@@ -217,6 +217,13 @@ def test_only_a_distillation_with_a_teacher_labels_images():
     assert stages[stages.index(Stage.GENERATE) + 1] is Stage.LABEL
 
 
+def test_only_a_teacher_of_its_kind_is_taught_and_before_it_labels():
+    stages = config(teacher={"kind": "train"}).stages
+    after = stages.index(Stage.GENERATE) + 1
+    assert stages[after : after + 2] == (Stage.TEACH, Stage.LABEL)
+    assert Stage.TEACH not in config(teacher={"kind": "pretrained", "model": "/models/vit"}).stages
+
+
 def test_a_teacher_replaces_the_labels_of_the_protocol_and_nothing_else():
     soft = config(teacher={**TEACHER, "temperature": 4}).resolved_protocol
     assert (soft.labels, soft.loss, soft.temperature, soft.teacher) == ("fixed", "kl", 4, NetworkConfig("resnet-18"))

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from ddoq.events import Stage
 from ddoq.prior_config import FitPrior
-from ddoq.teacher_config import CheckpointTeacher
+from ddoq.teacher_config import TrainedTeacher
 from jobs.errors import LeaseLostError
 from jobs.leases import Leases
 from jobs.records import Artifact, Claim, Failure, Job, JobState, UnitState
@@ -16,9 +16,7 @@ from jobs.store import Store
 from jobs.sweep import Sweeper
 from tests.job_steps import CONFIG, expire, reach, split, succeed, take
 
-TEACHER = CheckpointTeacher(
-    network="convnet-3", checkpoint="/t.safetensors", mean=(0, 0, 0), deviation=(1, 1, 1), resolution=32
-)
+TEACHER = TrainedTeacher()
 FAILURE = Failure("dataset.one_class", "there is only one class", retryable=False, stage=Stage.READ)
 WRITES: dict[str, Callable[[Leases, Claim], object]] = {
     "heartbeat": lambda leases, claim: leases.heartbeat(claim),
@@ -72,7 +70,9 @@ def test_a_unit_is_claimed_once(store: Store, leases: Leases) -> None:
 
 def test_the_stages_follow_in_the_order_of_the_flow(store: Store, leases: Leases) -> None:
     job = succeed(store, leases)
-    assert [unit.stage for unit in job.units] == [stage for stage in Stage if stage not in {Stage.FIT, Stage.LABEL}]
+    assert [unit.stage for unit in job.units] == [
+        stage for stage in Stage if stage not in {Stage.FIT, Stage.TEACH, Stage.LABEL}
+    ]
     assert job.state is JobState.SUCCEEDED
 
 
