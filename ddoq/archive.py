@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 
 from ddoq.config import DistillConfig
 from ddoq.errors import ArchiveError
+from ddoq.stored_labels import FOLDER, ArchivedLabels
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -64,7 +65,8 @@ class ArchiveManifest:
 class DistilledArchive:
     """A distilled set as loaded. `weights` are the training weights, mean one in each class.
 
-    `soft_labels` are a teacher's logits, where there was one.
+    Where a teacher labelled them, `soft_labels` are its logits of each image, or `stored_labels` those of each view
+    that students saw, to be read epoch by epoch while the file is there.
     """
 
     images: UInt8[Tensor, "m 3 h h"]
@@ -74,6 +76,7 @@ class DistilledArchive:
     config: DistillConfig
     recipe: Recipe
     soft_labels: Float16[Tensor, "m c"] | None = None
+    stored_labels: ArchivedLabels | None = None
 
 
 class WeightedImages(Dataset[tuple[Tensor, int, float]]):
@@ -126,6 +129,7 @@ def load_archive(file: Path | str) -> DistilledArchive:
             rows = list(csv.DictReader(io.StringIO(archive.read(METADATA).decode())))
             images = [_read_image(archive, f"{SPLIT}/{row['file_name']}") for row in rows]
             soft = load(archive.read(SOFT_LABELS))["logits"] if SOFT_LABELS in manifest.members else None
+            n_epochs = sum(name.startswith(f"{FOLDER}/") for name in manifest.members)
             config = DistillConfig.model_validate_json(archive.read("config.json"))
     except (zipfile.BadZipFile, KeyError, ValidationError, SafetensorError) as error:
         raise ArchiveError(f"{file} is not a distilled archive: {error}; download it again") from error
@@ -137,6 +141,7 @@ def load_archive(file: Path | str) -> DistilledArchive:
         config=config,
         recipe=manifest.recipe,
         soft_labels=soft,
+        stored_labels=ArchivedLabels(Path(file), n_epochs) if n_epochs else None,
     )
 
 

@@ -17,7 +17,7 @@ from ddoq.prior_config import (
     Sampler,
     SamplerConfig,
 )
-from ddoq.protocols import PROTOCOLS, HardLabelName, Protocol
+from ddoq.protocols import PROTOCOLS, Protocol, ProtocolName
 from ddoq.teacher_config import TEMPERATURE, TeacherConfig, TrainedTeacher
 
 
@@ -67,10 +67,11 @@ class QuantizerConfig(Group):
 class StudentsConfig(Group):
     """The networks trained to tell how good the distilled set is: one protocol for every contender."""
 
-    protocol: HardLabelName = Field(
+    protocol: ProtocolName = Field(
         "quick",
         description="How students are trained: `quick` ranks contenders within minutes on a CPU; the others are those "
-        "of the field. Accuracies of different protocols never compare.",
+        "of the field, of which `d4m-fkd`, `rded` and `rd3` need a teacher. Accuracies of different protocols never "
+        "compare.",
     )
     networks: tuple[str, ...] = Field(
         ("convnet-3",),
@@ -199,7 +200,7 @@ class DistillConfig(Group):
         left_out = {
             Stage.FIT: self.prior.kind != "fit",
             Stage.TEACH: not isinstance(self.teacher, TrainedTeacher),
-            Stage.LABEL: self.teacher is None,
+            Stage.LABEL: self.resolved_protocol.labels not in {"fixed", "stored"},
         }
         return tuple(stage for stage in Stage if not left_out.get(stage))
 
@@ -215,7 +216,8 @@ class DistillConfig(Group):
         if teacher is None:
             return hard
         temperature = teacher.temperature or hard.temperature or TEMPERATURE
-        return replace(hard, labels="fixed", loss="kl", temperature=temperature, teacher=teacher.resolved_network)
+        labels = teacher.labels or (hard.labels if hard.labels in {"stored", "live"} else "fixed")
+        return replace(hard, labels=labels, loss="kl", temperature=temperature, teacher=teacher.resolved_network)
 
     @property
     def student_resolution(self) -> int:
@@ -254,11 +256,17 @@ class DistillConfig(Group):
         return self
 
     @model_validator(mode="after")
-    def _soft_labels_are_of_whole_images(self) -> "DistillConfig":
-        if self.teacher is not None and self.resolved_protocol.augment.cutmix:
+    def _labels_suit_the_protocol(self) -> "DistillConfig":
+        name, protocol = self.students.protocol, self.resolved_protocol
+        if self.teacher is None and protocol.labels != "hard":
             raise ValueError(
-                f"students.protocol {self.students.protocol!r} mixes images, of which fixed soft labels say nothing; "
-                "use quick or small-hard, or drop teacher"
+                f"students.protocol {name!r} teaches by {protocol.labels} labels of a teacher; set teacher, or use "
+                "quick, small-hard or minimax-hard"
+            )
+        if protocol.labels == "fixed" and protocol.augment.cutmix:
+            raise ValueError(
+                f"students.protocol {name!r} mixes images, of which fixed soft labels say nothing; set teacher.labels "
+                "to 'live' or 'stored', use quick or small-hard, or drop teacher"
             )
         return self
 

@@ -66,22 +66,29 @@ def random_images(
 def stream_test(
     config: DistillConfig, dataset: Dataset, bad: list[BadImage]
 ) -> Iterator[tuple[UInt8[Tensor, "b 3 h h"], Int[Tensor, " b"]]]:
-    """Yield the test images in batches, as students see them; images that do not decode go to `bad`."""
-    samples = dataset.samples("test", config.student_resolution, bad.append)
+    """Yield the test images in batches, as students see them; images that do not decode go to `bad`.
+
+    Of images of the protocol's margin times the side, students see the middle.
+    """
+    side = config.student_resolution
+    whole = round(side * config.resolved_protocol.test_margin)
+    middle = slice((whole - side) // 2, (whole - side) // 2 + side)
+    samples = dataset.samples("test", whole, bad.append)
     while batch := list(islice(samples, TEST_BATCH)):
-        yield torch.stack([sample.image for sample in batch]), torch.tensor([sample.label for sample in batch])
+        images = torch.stack([sample.image for sample in batch])[:, :, middle, middle]
+        yield images, torch.tensor([sample.label for sample in batch])
 
 
 def _with_soft_labels(
     contenders: Mapping[str, tuple[TrainingSet, ...]], soft_labels: SoftLabels
 ) -> dict[str, tuple[TrainingSet, ...]]:
     """Put the teacher's labels to the distilled images, and to the random ones as one more contender."""
-    distilled, labelled = soft_labels.distilled.float(), dict(contenders)
+    labelled = dict(contenders)
     for name in {"distilled", "uniform weights"} & contenders.keys():
-        labelled[name] = tuple(replace(data, soft_labels=distilled) for data in contenders[name])
+        labelled[name] = tuple(replace(data, soft_labels=soft_labels.distilled) for data in contenders[name])
     labelled["random, same labels"] = tuple(
-        replace(data, soft_labels=logits.float())
-        for data, logits in zip(contenders["random real"], soft_labels.random, strict=True)
+        replace(data, soft_labels=labels)
+        for data, labels in zip(contenders["random real"], soft_labels.random, strict=True)
     )
     return labelled
 

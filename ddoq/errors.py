@@ -25,7 +25,8 @@
     │   └── NotFiniteError           prior.not_finite
     ├── TeacherError           teacher.invalid
     │   ├── TeacherNotFoundError     teacher.not_found
-    │   └── TeacherNotAllowedError   teacher.not_allowed
+    │   ├── TeacherNotAllowedError   teacher.not_allowed
+    │   └── LabelsTooLargeError      teacher.labels_too_large
     └── ArchiveError           archive.invalid
 
 A code never changes its meaning; `docs/errors.md` lists them all.
@@ -188,6 +189,12 @@ class TeacherNotAllowedError(TeacherError):
     """The teacher's checkpoint or model is not among those that this installation allows."""
 
     code = "teacher.not_allowed"
+
+
+class LabelsTooLargeError(TeacherError):
+    """The soft labels would take more bytes than `teacher.max_label_bytes`."""
+
+    code = "teacher.labels_too_large"
 
 
 class ArchiveError(DdoqError):

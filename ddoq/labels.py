@@ -1,6 +1,6 @@
-"""The files of fixed soft labels: what a teacher says of each image as it is, once."""
+"""The files of soft labels: of each image as it is, or of each view that students will see."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +9,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ddoq.manifests import write_manifest
+from ddoq.stored_labels import FolderLabels
+from ddoq.types import SoftLabel
 
 FILE = "soft_labels.safetensors"
 
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """Logits of the distilled images and, a tensor a seed, of as many random real ones."""
+    """What labels the distilled images and, one a seed, as many random real ones: all of one kind."""
 
-    distilled: Float16[Tensor, "m c"]
-    random: tuple[Float16[Tensor, "m c"], ...]
+    distilled: SoftLabel
+    random: tuple[SoftLabel, ...]
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,10 @@ class LabelManifest:
     budgets: tuple[str, ...]
 
 
-def write_labels(folder: Path, labels: SoftLabels) -> None:
-    """Write the soft labels of one budget into `folder`."""
+def write_labels(folder: Path, logits: Mapping[str, Float16[Tensor, "m c"]]) -> None:
+    """Write fixed soft labels of the sets of one budget into `folder`: `distilled`, `random.0` and so on."""
     folder.mkdir(parents=True, exist_ok=True)
-    random = {f"random.{seed}": logits for seed, logits in enumerate(labels.random)}
-    save_file({"distilled": labels.distilled, **random}, folder / FILE)
+    save_file(dict(logits), folder / FILE)
 
 
 def close_labels(folder: Path, budgets: Iterable[str]) -> None:
@@ -41,6 +42,9 @@ def close_labels(folder: Path, budgets: Iterable[str]) -> None:
 
 
 def open_labels(folder: Path) -> SoftLabels:
-    """Read what `write_labels` wrote."""
-    found = load_file(folder / FILE)
+    """Open the soft labels of one budget: fixed ones by `write_labels`, or stored ones in a folder a set."""
+    if (folder / FILE).is_file():
+        found: Mapping[str, SoftLabel] = load_file(folder / FILE)
+    else:
+        found = {below.name: FolderLabels(below) for below in folder.iterdir()}
     return SoftLabels(found["distilled"], tuple(found[f"random.{seed}"] for seed in range(len(found) - 1)))

@@ -27,7 +27,8 @@ from ddoq.manifests import write_manifest
 from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
 from ddoq.provenance import how_made, of_each_class
 from ddoq.report import accuracy_table, report_html, report_json
-from ddoq.types import Report
+from ddoq.stored_labels import FOLDER, FolderLabels
+from ddoq.types import Report, SoftLabel
 from ddoq.weights import training_weights
 
 ARCHIVE = "archive.zip"
@@ -116,14 +117,21 @@ def _shown(contents: Contents) -> Mapping[str, bytes]:
     }
 
 
-def _data(contents: Contents) -> Mapping[str, bytes]:
-    soft = contents.soft_labels
+def _data(contents: Contents) -> Mapping[str, Member]:
     return {
         METADATA: _metadata(contents),
         "codebook.safetensors": _codebook(contents),
         "config.json": contents.config.model_dump_json(indent=1).encode(),
-        **({SOFT_LABELS: save({"logits": soft.distilled})} if soft else {}),
+        **(_label_members(contents.soft_labels.distilled) if contents.soft_labels else {}),
     }
+
+
+def _label_members(labels: SoftLabel) -> Mapping[str, Member]:
+    """Fixed labels in one member, stored ones in one an epoch, which is read when its turn comes."""
+    if isinstance(labels, Tensor):
+        return {SOFT_LABELS: save({"logits": labels})}
+    files = [labels.file(number) for number in range(len(labels))] if isinstance(labels, FolderLabels) else []
+    return {f"{FOLDER}/{file.name}": file for file in files}
 
 
 def _pictures(contents: Contents) -> Iterator[tuple[str, Member]]:
@@ -200,6 +208,8 @@ def _card(contents: Contents, archive_name: str) -> bytes:
         archive_name=archive_name,
         canvas=contents.config.parts.canvas,
         teacher=contents.config.teacher,
+        labels=contents.config.resolved_protocol.labels,
+        student_side=contents.config.student_resolution,
         temperature=contents.config.resolved_protocol.temperature,
         n_images=sum(budget.counts),
         n_classes=len(budget.counts),

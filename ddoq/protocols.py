@@ -14,7 +14,6 @@ from typing import Literal
 from ddoq.network_config import NetworkConfig
 
 ProtocolName = Literal["quick", "small-hard", "minimax-hard", "d4m-fkd", "rded", "rd3"]
-HardLabelName = Literal["quick", "small-hard", "minimax-hard"]  # those that need no teacher
 ByIpc = tuple[tuple[int, int], ...]  # images per class up to the first number: the second; beyond the last: the last
 
 

@@ -29,6 +29,11 @@ WEIGHTS: Mapping[Weighting, str] = {
     "share": "in proportion to the share of its class that an image stands for",
     "sqrt": "in proportion to the square root of the share of its class that an image stands for",
 }
+SHOWN: Mapping[str, str] = {
+    "fixed": "shown each image once",
+    "stored": "shown beforehand each view that students see",
+    "live": "shown each view as a student sees it",
+}
 SQUARES: Mapping[str, str] = {"crop": "the middle square of each image", "pad": "each image whole, on grey bars"}
 
 
@@ -117,19 +122,20 @@ def _sampler(sampler: Sampler) -> str:
 
 
 def _teacher(teacher: TeacherConfig, config: DistillConfig) -> str:
-    temperature = config.resolved_protocol.temperature
-    return f"logits of {_who(teacher, config.student_resolution)}; temperature {temperature:g}"
+    protocol = config.resolved_protocol
+    who = _who(teacher, SHOWN[protocol.labels], config.student_resolution)
+    return f"logits of {who}; temperature {protocol.temperature:g}"
 
 
-def _who(teacher: TeacherConfig, student_side: int) -> str:
+def _who(teacher: TeacherConfig, shown: str, student_side: int) -> str:
     """Say what the teacher is, where it comes from, and what it is shown."""
     if isinstance(teacher, PretrainedTeacher):
         model = f"{teacher.model} at {teacher.revision}" if teacher.revision else teacher.model
         side = f"{teacher.resolution} pixels" if teacher.resolution else "the model's own resolution"
-        return f"{model}, a pretrained image classifier, shown each image once at {side}"
+        return f"{model}, a pretrained image classifier, {shown} at {side}"
     if isinstance(teacher, TrainedTeacher):
-        return f"a {teacher.network} trained on this dataset, shown each image once at {student_side} pixels"
-    return f"a {teacher.network}, {teacher.checkpoint}, shown each image once at {teacher.resolution} pixels"
+        return f"a {teacher.network} trained on this dataset, {shown} at {student_side} pixels"
+    return f"a {teacher.network}, {teacher.checkpoint}, {shown} at {teacher.resolution} pixels"
 
 
 def _sides(figures: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ from ddoq.network_config import ARCHITECTURES, NetworkConfig
 from ddoq.protocols import AugmentConfig, Cosine, OptimizerConfig, Protocol, Schedule
 from ddoq.students import TrainingPlan
 
+SOFT = {"fixed": "soft labels", "stored": "stored soft labels of each view", "live": "a teacher's logits of each view"}
 OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
 
@@ -60,9 +61,10 @@ def _loss(protocol: Protocol) -> str:
     plain = f"cross-entropy times weight{mixed}, mean over the batch"
     if protocol.loss == "cross-entropy":
         return plain
+    weight = "weight, mixed as the images are" if protocol.augment.cutmix else "weight"
     return (
-        f"Kullback-Leibler divergence from soft labels (logits of both sides over {protocol.temperature:g}) times "
-        f"weight, mean over the batch; without soft labels {plain}"
+        f"Kullback-Leibler divergence from {SOFT[protocol.labels]} (logits of both sides over "
+        f"{protocol.temperature:g}) times {weight}, mean over the batch; without soft labels {plain}"
     )
 
 

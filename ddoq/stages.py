@@ -5,21 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from ddoq.archive import Recipe
 from ddoq.budgets import Budget, given_budgets
 from ddoq.caches import Cache
 from ddoq.codebooks import Codebooks, open_codebooks, quantize_all
 from ddoq.config import DistillConfig
-from ddoq.contenders import gather_contenders, random_images, stream_test
+from ddoq.contenders import gather_contenders, stream_test
 from ddoq.datasets import BadImage, Dataset, open_dataset, require_images
 from ddoq.errors import DatasetChangedError
 from ddoq.evaluate import evaluate, plan_for
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.fit import FitPlace, fit, fit_key
 from ddoq.generate import generate, open_images, show
-from ddoq.labels import SoftLabels, close_labels, open_labels, write_labels
+from ddoq.label_sizes import require_room
+from ddoq.labelling import label_all
+from ddoq.labels import SoftLabels, open_labels
 from ddoq.latents import encode, open_latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.package import Contents, package_all
@@ -29,7 +29,7 @@ from ddoq.sources import Access
 from ddoq.students import TrainingPlan
 from ddoq.summary import summarize
 from ddoq.teach import TAUGHT, TaughtManifest, TeachPlace, teach, teach_key
-from ddoq.teachers import load_teacher
+from ddoq.teachers import Teacher, load_teacher
 from ddoq.types import Report
 
 
@@ -106,6 +106,8 @@ def _read(run: Run) -> None:
     one_each = Budget("", (1,) * len(dataset.class_names))  # total_images is shared out when the latents are there
     budgets = given_budgets(run.config, dataset.class_names) or (one_each,)
     require_images(dataset, [max(counts) for counts in zip(*(budget.counts for budget in budgets), strict=True)])
+    n_images = {budget.name: run.config.total_images or sum(budget.counts) for budget in budgets}
+    require_room(run.config, n_images, len(dataset.class_names))
     manifest = ReadManifest(
         class_names=dataset.class_names,
         n_train=dataset.counts["train"],
@@ -177,22 +179,29 @@ def _teach(run: Run) -> None:
 
 
 def _label(run: Run) -> None:
-    every, folder = open_codebooks(run.folders[Stage.QUANTIZE]), run.folders[Stage.LABEL]
-    dataset, latents = _dataset(run), open_latents(run.folders[Stage.ENCODE])
-    teacher = load_teacher(run.config, dataset.class_names, run.folders.get(Stage.TEACH))
-    for index, books in enumerate(every):
-        images = open_images(run.folders[Stage.GENERATE] / books.budget.name)
-        classes = range(len(books.budget.counts))
-        distilled = [teacher.label(images.of_class(label, teacher.resolution)) for label in classes]
-        random = map(teacher.label, random_images(run.config, dataset, latents, books, teacher.resolution))
-        write_labels(folder / books.budget.name, SoftLabels(torch.cat(distilled), tuple(random)))
-        run.on_event(Event(Stage.LABEL, index + 1, len(every)))
-    close_labels(folder, (books.budget.name for books in every))
+    latents = open_latents(run.folders[Stage.ENCODE])
+    every = [
+        (books, open_images(run.folders[Stage.GENERATE] / books.budget.name))
+        for books in open_codebooks(run.folders[Stage.QUANTIZE])
+    ]
+    label_all(run.config, _dataset(run), latents, every, _teacher(run), run.folders[Stage.LABEL], run.on_event)
+
+
+def _teacher(run: Run) -> Teacher:
+    return load_teacher(run.config, _found(run).class_names, run.folders.get(Stage.TEACH))
 
 
 def _labels(run: Run, books: Codebooks) -> SoftLabels | None:
-    """Read the soft labels of a budget, where the config asks for any."""
-    return open_labels(run.folders[Stage.LABEL] / books.budget.name) if run.config.teacher else None
+    """Open the soft labels of a budget, where any were made beforehand."""
+    return open_labels(run.folders[Stage.LABEL] / books.budget.name) if Stage.LABEL in run.config.stages else None
+
+
+def _live_labels(run: Run) -> SoftLabels | None:
+    """Load the teacher, where students ask it themselves."""
+    if run.config.resolved_protocol.labels != "live":
+        return None
+    teacher = _teacher(run)
+    return SoftLabels(teacher, (teacher,) * run.config.students.seeds)
 
 
 def _evaluate(run: Run) -> None:
@@ -210,7 +219,8 @@ def _evaluate(run: Run) -> None:
 def _evaluate_one(run: Run, books: Codebooks, plan: TrainingPlan, on_event: OnEvent) -> Report:
     dataset, latents = _dataset(run), open_latents(run.folders[Stage.ENCODE])
     images = open_images(run.folders[Stage.GENERATE] / books.budget.name)
-    contenders = gather_contenders(run.config, dataset, latents, books, images, _labels(run, books))
+    soft_labels = _labels(run, books) or _live_labels(run)
+    contenders = gather_contenders(run.config, dataset, latents, books, images, soft_labels)
     bad: list[BadImage] = []
     scores = evaluate(contenders, stream_test(run.config, dataset, bad), plan, on_event)
     report = summarize(run.config, dataset, latents, books, scores, bad)

@@ -9,6 +9,7 @@ from ddoq.codebooks import ClassEntry, Codebooks
 from ddoq.config import DistillConfig
 from ddoq.datasets import BadImage, Dataset
 from ddoq.errors import BadImagesError
+from ddoq.label_sizes import label_bytes
 from ddoq.latents import Latents, LatentsManifest
 from ddoq.seeds import stream
 from ddoq.types import Report, Scores
@@ -43,7 +44,7 @@ def summarize(
         **_resolution_figures(config),
         "distortion": _mean_distortion(latents.manifest, books),
         **_w2_figures(config, latents, books),
-        **({"soft_labels.bytes": 2 * sum(books.budget.counts) * len(books.budget.counts)} if config.teacher else {}),
+        **_label_figures(config, books),
     }
     return Report(
         accuracy=scores.accuracy,
@@ -96,6 +97,13 @@ def _resolution_figures(config: DistillConfig) -> dict[str, float]:
         "resolution.archive": config.output_resolution,
         "resolution.students": config.student_resolution,
     }
+
+
+def _label_figures(config: DistillConfig, books: Codebooks) -> dict[str, float]:
+    """What soft labels add to the archive, where there is a teacher."""
+    counts = books.budget.counts
+    n_bytes = label_bytes(config.resolved_protocol, sum(counts), len(counts))
+    return {"soft_labels.bytes": n_bytes} if config.teacher else {}
 
 
 def _mean_distortion(latents: LatentsManifest, books: Codebooks) -> float:

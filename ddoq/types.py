@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+
+from ddoq.stored_labels import StoredLabels
 
 
 @dataclass(frozen=True)
@@ -38,27 +41,34 @@ class Codebook:
     is_fixed_point: bool
 
 
+@runtime_checkable
+class LiveTeacher(Protocol):
+    """A trained network that can be asked at any time."""
+
+    def look(self, images: Float[Tensor, "b 3 h h"]) -> Float[Tensor, "b c"]:
+        """Answer logits of images in [0, 1] of any side, both on its device."""
+        ...
+
+
+SoftLabel = Float[Tensor, "m c"] | StoredLabels | LiveTeacher  # fixed, stored, live
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """Labelled, weighted images that a student can be trained on. `weights` have mean one in each class.
 
-    Where there are `soft_labels`, a teacher's logits, students learn from them in place of `labels`.
+    Where there are `soft_labels`, students learn from them in place of `labels`: a teacher's logits of each image, its
+    logits of each view in each epoch, or the teacher itself.
     """
 
     images: UInt8[Tensor, "m 3 h w"]
     labels: Int[Tensor, " m"]
     weights: Float[Tensor, " m"]
-    soft_labels: Float[Tensor, "m c"] | None = None
+    soft_labels: SoftLabel | None = None
 
     def to(self, device: torch.device) -> "TrainingSet":
-        """Copy to a device."""
-        soft = None if self.soft_labels is None else self.soft_labels.to(device)
-        return TrainingSet(self.images.to(device), self.labels.to(device), self.weights.to(device), soft)
-
-    def take(self, rows: Int[Tensor, " b"]) -> "TrainingSet":
-        """Pick rows."""
-        soft = None if self.soft_labels is None else self.soft_labels[rows]
-        return TrainingSet(self.images[rows], self.labels[rows], self.weights[rows], soft)
+        """Copy to a device; soft labels are brought there as they are needed."""
+        return TrainingSet(self.images.to(device), self.labels.to(device), self.weights.to(device), self.soft_labels)
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,17 @@ class Normalise(Augmentation):
         return torch.empty(n, 0, dtype=torch.float16)
 
     def apply(self, images: Float[Tensor, "n 3 h h"], _views: Float16[Tensor, "n 0"]) -> Float[Tensor, "n 3 h h"]:
-        mean, deviation = (
-            torch.tensor(values, device=images.device).view(3, 1, 1) for values in (self.mean, self.deviation)
-        )
-        return (images - mean) / deviation.clamp_min(1 / 255)  # a channel that never changes has no scale
+        mean, deviation = self._numbers(images.device)
+        return (images - mean) / deviation
+
+    def undo(self, images: Float[Tensor, "n 3 h h"]) -> Float[Tensor, "n 3 h h"]:
+        """Bring normalised images back to where they came from."""
+        mean, deviation = self._numbers(images.device)
+        return images * deviation + mean
+
+    def _numbers(self, device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+        mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) for values in (self.mean, self.deviation))
+        return mean, deviation.clamp_min(1 / 255)  # a channel that never changes has no scale
 
 
 @dataclass(frozen=True)

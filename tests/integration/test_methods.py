@@ -207,7 +207,7 @@ def test_a_teacher_labels_the_distilled_images_and_the_random_ones(uri: str, tmp
     events: list[Event] = []
     archives = distill(taught, tmp_path / "out", access_to(tmp_path), events.append)
     labelled = [(event.done, event.total) for event in events if event.stage is Stage.LABEL]
-    assert labelled == [(1, 2), (2, 2)]
+    assert labelled == [(3, 18), (6, 18), (12, 18), (18, 18)]  # three and six images, distilled and random
     for archive, n in zip(archives, (3, 6), strict=True):
         loaded = load_archive(archive)
         assert loaded.soft_labels is not None

@@ -11,7 +11,7 @@ from ddoq.events import Stage
 from ddoq.methods import ROWS, Method, Parts, ReducerName
 from ddoq.network_config import NetworkConfig
 from ddoq.prior_config import DENOISING, Prior, Sampler
-from ddoq.protocols import PROTOCOLS, HardLabelName
+from ddoq.protocols import PROTOCOLS
 from ddoq.teacher_config import TeacherConfig
 
 DATASET = {"uri": "file:///data/flowers.zip"}
@@ -157,9 +157,9 @@ def test_by_default_students_are_trained_exactly_by_quick():
     assert config().students.resolved_protocol == PROTOCOLS["quick"]
 
 
-@pytest.mark.parametrize("name", get_args(HardLabelName))
+@pytest.mark.parametrize("name", PROTOCOLS)
 def test_what_the_students_leave_open_is_the_protocols(name):
-    resolved = config(students={"protocol": name}).students.resolved_protocol
+    resolved = config(students={"protocol": name}, teacher={**TEACHER, "labels": "live"}).students.resolved_protocol
     assert replace(resolved, networks=()) == replace(PROTOCOLS[name], networks=())
 
 
@@ -176,13 +176,30 @@ def test_a_network_has_the_norm_that_the_protocol_gives_it():
     assert norms == ["instance", None]
 
 
-@pytest.mark.parametrize("name", sorted(set(PROTOCOLS) - set(get_args(HardLabelName))))
-def test_a_protocol_of_soft_labels_is_refused_by_name(name):
-    assert_refused({"students": {"protocol": name}}, "Input should be 'quick', 'small-hard' or 'minimax-hard'")
+@pytest.mark.parametrize("name", ["d4m-fkd", "rded", "rd3"])
+def test_a_protocol_of_soft_labels_is_refused_by_name_without_a_teacher(name):
+    kind = PROTOCOLS[name].labels
+    message = f"students.protocol '{name}' teaches by {kind} labels of a teacher; set teacher, or use quick, "
+    assert_refused({"students": {"protocol": name}}, message)
 
 
-def test_the_protocols_on_offer_are_those_that_need_no_teacher():
-    assert set(get_args(HardLabelName)) == {name for name, row in PROTOCOLS.items() if row.labels == "hard"}
+@pytest.mark.parametrize(
+    ("name", "asked", "settled"),
+    [
+        ("quick", None, "fixed"),
+        ("quick", "stored", "stored"),
+        ("minimax-hard", "live", "live"),
+        ("d4m-fkd", None, "stored"),
+        ("d4m-fkd", "live", "live"),
+        ("rded", None, "live"),
+        ("rd3", "stored", "stored"),
+    ],
+)
+def test_labels_are_what_the_teacher_is_asked_for_else_the_protocols_else_fixed(name, asked, settled):
+    taught = config(students={"protocol": name}, teacher={**TEACHER, "labels": asked})
+    protocol = taught.resolved_protocol
+    assert (protocol.labels, protocol.loss, protocol.temperature) == (settled, "kl", 20)
+    assert (Stage.LABEL in taught.stages) == (settled != "live")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +287,9 @@ def test_without_a_temperature_it_is_twenty(teacher):
 
 def test_fixed_soft_labels_are_refused_where_images_are_mixed():
     asked = {"teacher": TEACHER, "students": {"protocol": "minimax-hard"}}
-    assert_refused(asked, "students.protocol 'minimax-hard' mixes images, of which fixed soft labels say nothing")
+    message = "'minimax-hard' mixes images, of which fixed soft labels say nothing; set teacher.labels to 'live' or 's"
+    assert_refused(asked, message)
+    assert_refused({"teacher": {**TEACHER, "labels": "fixed"}, "students": {"protocol": "rded"}}, "'rded' mixes images")
 
 
 def test_a_class_named_twice_is_refused():

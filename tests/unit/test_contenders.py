@@ -1,15 +1,19 @@
 """Rivals get as many images of each class as the distilled set, however many that are."""
 
+import io
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from ddoq.contenders import gather_contenders, random_images
+from ddoq.contenders import gather_contenders, random_images, stream_test
+from ddoq.datasets import open_dataset
 from ddoq.labels import SoftLabels
 from ddoq.types import TrainingSet
-from tests.finished import CLASSES, COUNTS, SIDE, Finished, colour, finish
+from tests.finished import CLASSES, COUNTS, SIDE, Finished, colour, config_of, finish
+from tests.pictures import access_to, members, write_folder
 
 LABELS = [0] * 2 + [1] * 5 + [2] * 3
 
@@ -92,6 +96,27 @@ def test_with_soft_labels_random_images_compete_with_and_without(ragged: Finishe
     assert soft["medoids"] == soft["random real"] == [None, None]
     for labelled, plain in zip(contenders["random, same labels"], contenders["random real"], strict=True):
         assert torch.equal(labelled.images, plain.images)
+
+
+def test_students_are_tested_on_the_middle_of_a_larger_image_where_the_protocol_says_so(tmp_path: Path) -> None:
+    grey = Image.new("RGB", (64, 64), (90, 90, 90))
+    grey.paste((100, 100, 100), (4, 4, 60, 60))  # a frame of 4 pixels, or of 2 when the whole has 32
+    file = io.BytesIO()
+    grey.save(file, "PNG")
+    framed = {name: file.getvalue() for name in members(CLASSES, n_train=1, n_test=1)}
+    uri = write_folder(tmp_path / "data", framed)
+    teacher = {"network": "convnet-3", "checkpoint": "/t", "mean": [0.5] * 3, "deviation": [0.5] * 3}
+    for protocol, seen in (("rded", [100] * 28), ("quick", [90] * 2 + [100] * 24 + [90] * 2)):
+        config = config_of(
+            uri,
+            images_per_class=1,
+            prior={"kind": "pixels", "resolution": 28},
+            students={"protocol": protocol},
+            teacher={"kind": "checkpoint", "resolution": 28, **teacher},
+        )
+        ((images, _labels),) = stream_test(config, open_dataset(config.dataset, access_to(tmp_path)), [])
+        assert images.shape == (3, 3, 28, 28)
+        assert (images[0, 0, 14].int() - torch.tensor(seen)).abs().max() <= 3
 
 
 def test_the_images_that_are_labelled_are_those_that_compete(ragged: Finished) -> None:

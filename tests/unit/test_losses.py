@@ -59,6 +59,22 @@ def test_a_high_temperature_matches_centred_logits() -> None:
     torch.testing.assert_close(1e4**2 * soft_loss(logits, teacher, weights, 1e4), expected, rtol=1e-3, atol=0)
 
 
+def test_a_high_temperature_has_the_gradients_of_centred_logits_over_the_number_of_classes() -> None:
+    """T^2 d(loss)/d(logits) -> weight * (centred student - centred teacher) / (classes * batch), error of order 1/T."""
+    logits, teacher, weights = numbers(6, 4).requires_grad_(), numbers(6, 4, seed=1), numbers(6, seed=2).exp()
+    (gradient,) = torch.autograd.grad(soft_loss(logits, teacher, weights, 1e4), logits)
+    student = logits.detach()
+    gap = (student - student.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
+    torch.testing.assert_close(1e4**2 * gradient, weights[:, None] * gap / (4 * 6), rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_mixed_weights_of_one_are_one_to_the_bit(is_shared: bool) -> None:
+    for seed in range(50):
+        mixing = CutMix(is_shared).draw(7, 31, Generator().manual_seed(seed))
+        assert torch.equal(mixing.mix(torch.ones(7)), torch.ones(7))
+
+
 def test_both_sides_are_divided_by_the_temperature() -> None:
     logits, teacher, weights = numbers(6, 4), numbers(6, 4, seed=1), torch.ones(6, dtype=torch.float64)
     torch.testing.assert_close(
