@@ -44,8 +44,13 @@ class StageBars:
 
 
 def accuracy_lines(figures: Mapping[str, float]) -> str:
-    """Write the accuracies among a job's figures as a table for each budget and network, the best contender first."""
+    """Write the accuracies among a job's figures as a table for each budget and network, the best contender first.
+
+    Where there are none, that is said.
+    """
     found = [match for name in figures if (match := ACCURACY.fullmatch(name))]
+    if not found:
+        return "no accuracies: evaluation is none, so no student was trained"
     if any(match["network"] for match in found):  # the first network is among them
         found = [match for match in found if match["network"]]
     found.sort(key=lambda match: -figures[match[0]])

@@ -30,11 +30,13 @@ class Comparison:
 
 
 def compare(accuracy: Mapping[str, Score]) -> tuple[Comparison, ...]:
-    """Compare the distilled set with each other contender.
+    """Compare the distilled set with each other contender; with none where nothing was evaluated.
 
     A seed means the same start and the same batches for all contenders, so differences are taken seed by seed. The
     margin holds the noise of students and of random draws; the test images are the same for all.
     """
+    if not accuracy:
+        return ()
     distilled = accuracy[DISTILLED]
     return tuple(_compare(name, distilled, rival) for name, rival in accuracy.items() if name != DISTILLED)
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ddoq.evaluation_config import DEFAULT_NETWORKS, DIAL, NETWORKS, VALIDATION_SHARE, Evaluation, default_networks
 from ddoq.events import Stage
+from ddoq.image_counts import ImagesPerClass
 from ddoq.methods import GIVES_SOURCE_IMAGES, ROWS, TUNED_BY_QUANTIZER, Canvas, Method, Parts, ReducerName, Weighting
 from ddoq.network_config import ARCHITECTURES, NetworkConfig
 from ddoq.prior_config import (
@@ -73,12 +75,7 @@ class StudentsConfig(Group):
         "of the field, of which `d4m-fkd`, `rded` and `rd3` need a teacher. Accuracies of different protocols never "
         "compare.",
     )
-    networks: tuple[str, ...] = Field(
-        ("convnet-3",),
-        min_length=1,
-        max_length=len(ARCHITECTURES),
-        description=f"What is trained, each on every contender; the first decides. Of {', '.join(ARCHITECTURES)}.",
-    )
+    networks: tuple[str, ...] | None = Field(None, min_length=1, max_length=len(ARCHITECTURES), description=NETWORKS)
     seeds: int = Field(3, ge=1, le=20, description="Students a contender; the report gives mean and deviation.")
     steps: int | None = Field(
         None, ge=1, le=100_000, description="Optimiser steps, the same for every contender. Default: the protocol's."
@@ -95,7 +92,7 @@ class StudentsConfig(Group):
         row = PROTOCOLS[self.protocol]
         return replace(
             row,
-            networks=tuple(self._network(name, row) for name in self.networks),
+            networks=tuple(self._network(name, row) for name in self.networks or DEFAULT_NETWORKS),
             steps=self.steps or row.steps,
             batch_sizes=((1, self.batch_size),) if self.batch_size else row.batch_sizes,
             doubles_from=None if self.batch_size else row.doubles_from,
@@ -108,9 +105,10 @@ class StudentsConfig(Group):
 
     @model_validator(mode="after")
     def _networks_are_known_and_distinct(self) -> "StudentsConfig":
-        if unknown := [name for name in self.networks if name not in ARCHITECTURES]:
+        names = self.networks or DEFAULT_NETWORKS
+        if unknown := [name for name in names if name not in ARCHITECTURES]:
             raise ValueError(f"students.networks names {unknown[0]!r}; known are {', '.join(ARCHITECTURES)}")
-        if len(set(self.networks)) < len(self.networks):
+        if len(set(names)) < len(names):
             raise ValueError("students.networks names a network twice; name each once")
         return self
 
@@ -121,24 +119,6 @@ class OutputConfig(Group):
     resolution: int | None = Field(
         None, ge=8, le=1024, description="Side in pixels of the distilled images. Default: the prior's resolution."
     )
-
-
-Count = Annotated[int, Field(ge=1, le=1000)]
-
-
-def _form(value: Any) -> str:
-    """Tell the forms of `images_per_class` apart; anything else is to be a number."""
-    if isinstance(value, Mapping):
-        return "by class"
-    return "sweep" if isinstance(value, list | tuple) else "number"
-
-
-ImagesPerClass = Annotated[
-    Annotated[Count, Tag("number")]
-    | Annotated[tuple[Count, ...], Field(min_length=1, max_length=10), Tag("sweep")]
-    | Annotated[dict[str, Count], Field(min_length=2, max_length=10_000), Tag("by class")],
-    Discriminator(_form),
-]
 
 
 class DistillConfig(Group):
@@ -174,6 +154,7 @@ class DistillConfig(Group):
         None, description="A trained network that gives the distilled images soft labels. Default: class labels alone."
     )
     students: StudentsConfig = StudentsConfig()
+    evaluation: Evaluation = Field("quick", description=DIAL)
     output: OutputConfig = OutputConfig()
     seed: int = Field(0, ge=0, lt=2**63, description="Fixes every byte of the archive on one kind of device.")
 
@@ -212,7 +193,8 @@ class DistillConfig(Group):
     @property
     def resolved_protocol(self) -> Protocol:
         """How students are trained, on the teacher's labels where there are any."""
-        hard, teacher = self.students.resolved_protocol, self.teacher
+        students = self.students.model_copy(update={"networks": self.student_networks})
+        hard, teacher = students.resolved_protocol, self.teacher
         if teacher is None:
             return hard
         temperature = teacher.temperature or hard.temperature or TEMPERATURE
@@ -223,6 +205,22 @@ class DistillConfig(Group):
     def student_resolution(self) -> int:
         """Side in pixels at which students see images."""
         return min(self.output_resolution, self.students.resolution)
+
+    @property
+    def student_networks(self) -> tuple[str, ...]:
+        """The architectures of students, the one that decides first."""
+        students = self.students
+        return students.networks or default_networks(self.evaluation, students.protocol, self.student_resolution)
+
+    @property
+    def validation_share(self) -> float:
+        """Of the training images of each class, what is held out as validation before any method sees them."""
+        return VALIDATION_SHARE if self.evaluation == "full" else 0.0
+
+    @property
+    def n_draws(self) -> int:
+        """Training sets of each contender: one a student seed, and another to tune the learning rate on, if it is."""
+        return {"none": 0, "quick": self.students.seeds, "full": self.students.seeds + 1}[self.evaluation]
 
     @model_validator(mode="before")
     @classmethod
@@ -272,7 +270,7 @@ class DistillConfig(Group):
 
     @model_validator(mode="after")
     def _networks_see_enough(self) -> "DistillConfig":
-        side, named = self.student_resolution, [("students.networks", name) for name in self.students.networks]
+        side, named = self.student_resolution, [("students.networks", name) for name in self.student_networks]
         if isinstance(self.teacher, TrainedTeacher):  # it sees what students see
             named.append(("teacher.network", self.teacher.network))
         for field, name in named:

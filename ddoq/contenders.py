@@ -1,8 +1,9 @@
-"""Who is compared with the distilled set, at equal compute: the same images unweighted, medoids, random real images."""
+"""Who is compared with the distilled set, at equal compute: its images otherwise weighted, medoids, random images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -10,16 +11,20 @@ from torch import Tensor
 
 from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
-from ddoq.datasets import BadImage, Dataset
-from ddoq.errors import DatasetChangedError
+from ddoq.datasets import BadImage, Dataset, refuse_unreadable
 from ddoq.generate import Images
 from ddoq.labels import SoftLabels
 from ddoq.latents import Latents
+from ddoq.layouts import Split
+from ddoq.methods import Weighting
 from ddoq.seeds import stream
 from ddoq.types import TrainingSet
 from ddoq.weights import training_weights
 
 TEST_BATCH = 256
+WEIGHTED: Mapping[Weighting, str] = MappingProxyType(
+    {"uniform": "uniform weights", "share": "share weights", "sqrt": "sqrt weights"}
+)
 
 Choice = Sequence[Sequence[str]]  # keys of real images, class by class
 
@@ -32,21 +37,21 @@ def gather_contenders(
     images: Images,
     soft_labels: SoftLabels | None = None,
 ) -> dict[str, tuple[TrainingSet, ...]]:
-    """Load the training set of every contender, one a student seed; only the random ones differ between seeds.
+    """Load the training sets of every contender, `config.n_draws` of each; only the random ones differ among them.
 
     All have as many images of each class as the budget gives it. Rivals that are the distilled set itself are left
-    out: equal weights where the weights are equal, medoids where the images are real. With soft labels, random images
-    compete with and without.
+    out: weights where they are its own, medoids where the images are real. With soft labels, random images compete
+    with and without. Full evaluation has every way to weigh the distilled images, other evaluation only equal weights.
     """
-    parts, n_seeds, resolution = config.parts, config.students.seeds, config.student_resolution
+    parts, n_seeds, resolution = config.parts, config.n_draws, config.student_resolution
     medoids = [] if parts.canvas == "real" else [entry.medoids for entry in books.manifest.classes]
     draws = [_draw_keys(config, latents, books.budget.counts, seed) for seed in range(n_seeds)]
     real = _read_real(dataset, resolution, {key for choice in (medoids, *draws) for keys in choice for key in keys})
     counts = images.manifest.counts
     pictures = torch.cat([images.of_class(label, resolution) for label in range(len(counts))])
-    contenders = {"distilled": (_training_set(pictures, _weights(config, books), counts),) * n_seeds}
-    if parts.weights != "uniform":
-        contenders["uniform weights"] = (_training_set(pictures, torch.ones(len(pictures)), counts),) * n_seeds
+    contenders = {"distilled": (_training_set(pictures, _weights(parts.weights, books), counts),) * n_seeds}
+    for other in _other_weights(config):
+        contenders[WEIGHTED[other]] = (_training_set(pictures, _weights(other, books), counts),) * n_seeds
     if medoids:
         contenders["medoids"] = (_real_set(medoids, real),) * n_seeds
     contenders["random real"] = tuple(_real_set(draw, real) for draw in draws)
@@ -57,23 +62,23 @@ def random_images(
     config: DistillConfig, dataset: Dataset, latents: Latents, books: Codebooks, resolution: int
 ) -> Iterator[UInt8[Tensor, "m 3 h h"]]:
     """Read the images of the random contender, a tensor a seed, in the order of its training sets."""
-    for seed in range(config.students.seeds):
+    for seed in range(config.n_draws):
         draw = _draw_keys(config, latents, books.budget.counts, seed)
         real = _read_real(dataset, resolution, {key for keys in draw for key in keys})
         yield torch.stack([real[key] for keys in draw for key in keys])
 
 
 def stream_test(
-    config: DistillConfig, dataset: Dataset, bad: list[BadImage]
+    config: DistillConfig, dataset: Dataset, bad: list[BadImage], split: Split = "test"
 ) -> Iterator[tuple[UInt8[Tensor, "b 3 h h"], Int[Tensor, " b"]]]:
-    """Yield the test images in batches, as students see them; images that do not decode go to `bad`.
+    """Yield the images of a split in batches, as students are tested on them; those that do not decode go to `bad`.
 
     Of images of the protocol's margin times the side, students see the middle.
     """
     side = config.student_resolution
     whole = round(side * config.resolved_protocol.test_margin)
     middle = slice((whole - side) // 2, (whole - side) // 2 + side)
-    samples = dataset.samples("test", whole, bad.append)
+    samples = dataset.samples(split, whole, bad.append)
     while batch := list(islice(samples, TEST_BATCH)):
         images = torch.stack([sample.image for sample in batch])[:, :, middle, middle]
         yield images, torch.tensor([sample.label for sample in batch])
@@ -84,7 +89,7 @@ def _with_soft_labels(
 ) -> dict[str, tuple[TrainingSet, ...]]:
     """Put the teacher's labels to the distilled images, and to the random ones as one more contender."""
     labelled = dict(contenders)
-    for name in {"distilled", "uniform weights"} & contenders.keys():
+    for name in {"distilled", *WEIGHTED.values()} & contenders.keys():
         labelled[name] = tuple(replace(data, soft_labels=soft_labels.distilled) for data in contenders[name])
     labelled["random, same labels"] = tuple(
         replace(data, soft_labels=labels)
@@ -93,10 +98,16 @@ def _with_soft_labels(
     return labelled
 
 
-def _weights(config: DistillConfig, books: Codebooks) -> Float[Tensor, " m"]:
+def _other_weights(config: DistillConfig) -> list[Weighting]:
+    """Name the ways to weigh the distilled images that are not their own."""
+    own = config.parts.weights
+    return [other for other in WEIGHTED if other != own and (config.evaluation == "full" or other == "uniform")]
+
+
+def _weights(weighting: Weighting, books: Codebooks) -> Float[Tensor, " m"]:
     """Weigh the codewords, class after class."""
     labels = range(len(books.manifest.classes))
-    return torch.cat([training_weights(books.of_class(label).counts, config.parts.weights) for label in labels])
+    return torch.cat([training_weights(books.of_class(label).counts, weighting) for label in labels])
 
 
 def _draw_keys(config: DistillConfig, latents: Latents, counts: Sequence[int], seed: int) -> Choice:
@@ -110,10 +121,7 @@ def _draw_keys(config: DistillConfig, latents: Latents, counts: Sequence[int], s
 
 
 def _read_real(dataset: Dataset, resolution: int, keys: set[str]) -> Mapping[str, Tensor]:
-    def refuse(image: BadImage) -> None:
-        raise DatasetChangedError(f"{image.key!r} was read before and now does not decode: {image.reason}")
-
-    return {sample.key: sample.image for sample in dataset.samples("train", resolution, refuse, keys)}
+    return {sample.key: sample.image for sample in dataset.samples("train", resolution, refuse_unreadable, keys)}
 
 
 def _real_set(choice: Choice, real: Mapping[str, Tensor]) -> TrainingSet:

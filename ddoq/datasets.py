@@ -12,7 +12,7 @@ import torch
 
 from ddoq.config import DatasetConfig
 from ddoq.containers import Container, is_parquet, open_container
-from ddoq.errors import EmptyClassError
+from ddoq.errors import BadImagesError, DatasetChangedError, EmptyClassError
 from ddoq.images import MAX_BYTES, Aspect, UnreadableImageError, decode
 from ddoq.layouts import Encoded, Layout, LeftOut, Split, is_hidden, is_image_name, lay_out, list_images
 from ddoq.sources import Access, Folder, Load, LocalFile, Member, open_source
@@ -46,8 +46,9 @@ class Reader(Protocol):
 class Dataset:
     """A labelled image dataset: what there is, and how to stream it.
 
-    `counts` are images a class, in the order of `class_names`, before any was decoded. `held_out` is true when there
-    was no test split, so that every n-th image of each class was set aside. `left_out` are sentences on everything
+    `counts` are images a class, in the order of `class_names`, before any was decoded; `validation` is a split only
+    where it was asked for. `held_out` is true when there was no test split, so that every n-th image of each class was
+    set aside. `left_out` are sentences on everything
     that is not used. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in a zip, by
     ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. Only names and sizes
     of the images are kept in memory.
@@ -126,23 +127,26 @@ class FolderReader:
         return labelled
 
 
-def open_dataset(config: DatasetConfig, access: Access) -> Dataset:
+def open_dataset(config: DatasetConfig, access: Access, validation_share: float = 0.0) -> Dataset:
     """List a dataset and sort it into classes and splits. Nothing is decoded.
 
     Args:
         config: Where it is, which columns and classes, what share to hold out without a test split.
         access: What this installation may read.
+        validation_share: Of the training images of each class, behind the test images, this share is held out as the
+            split `validation`, at least one; below 0.5. 0: there is no such split.
 
     Raises:
         DatasetError: one of its kinds, for whatever is wrong with the dataset; see `ddoq.errors`.
     """
     source, left_out, every = open_source(config.uri, access), LeftOut(), max(2, round(1 / config.test_share))
+    validation_every = round(1 / validation_share) if validation_share else None
     tables = _tables(source)
     if tables:
-        return _of_table(open_table(tables, config, every, left_out), left_out, config.aspect)
+        return _of_table(open_table(tables, config, every, left_out, validation_every), left_out, config.aspect)
     container = open_container(source) if isinstance(source, LocalFile) else source
     listing = list_images(container.entries(), left_out)
-    layout = lay_out(listing.members, config.class_names, every, left_out)
+    layout = lay_out(listing.members, config.class_names, every, left_out, validation_every)
     counts = {split: tuple(map(len, members)) for split, members in layout.members.items()}
     reader = FolderReader(container, layout)
     rest = left_out.sentences()
@@ -151,11 +155,27 @@ def open_dataset(config: DatasetConfig, access: Access) -> Dataset:
 
 def require_images(dataset: Dataset, wanted: Sequence[int]) -> None:
     """Raise EmptyClassError when a class has fewer training images than are `wanted` of it."""
-    for name, n, k in zip(dataset.class_names, dataset.counts["train"], wanted, strict=True):
+    held_out = dataset.counts.get("validation", (0,) * len(wanted))
+    for name, n, k, n_held in zip(dataset.class_names, dataset.counts["train"], wanted, held_out, strict=True):
         if n < k:
+            beside = f" beside {n_held} held out for validation" if n_held else ""
             raise EmptyClassError(
-                f"class {name!r} has {n} training images; lower images_per_class to {n} or leave the class out"
+                f"class {name!r} has {n} training images{beside}; lower images_per_class to {n} or leave the class out"
             )
+
+
+def require_readable(split: Split, bad: Sequence[BadImage], n_images: int, max_bad_share: float) -> None:
+    """Raise BadImagesError when too many of the images of a split do not decode."""
+    if len(bad) > max_bad_share * n_images:
+        raise BadImagesError(
+            f"{len(bad)} of {n_images} {split} images do not decode; the first is {bad[0].key!r}: {bad[0].reason}. "
+            "Mend them or raise dataset.max_bad_share"
+        )
+
+
+def refuse_unreadable(image: BadImage) -> NoReturn:
+    """Raise DatasetChangedError for an image that could be decoded when its latent was made."""
+    raise DatasetChangedError(f"{image.key!r} was read before and now does not decode: {image.reason}")
 
 
 def _tables(source: LocalFile | Folder) -> dict[str, LocalFile]:

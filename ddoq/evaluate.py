@@ -1,17 +1,17 @@
 """How good is a distilled set? Students trained on it, and on its rivals at equal compute, take one test."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from statistics import fmean, stdev
 from threading import Event as StopSign
+from types import MappingProxyType
+from typing import Any
 
 import torch
-from jaxtyping import Float64, Int, UInt8
 from torch import Tensor, nn
 
 from ddoq.budgets import Budget
@@ -20,13 +20,18 @@ from ddoq.device import choose_device
 from ddoq.errors import BadImagesError
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.latents import LatentsManifest
+from ddoq.marks import Batches, take_test
 from ddoq.network_config import NetworkConfig
-from ddoq.students import TrainingPlan, normalise, train
+from ddoq.students import TrainingPlan, train
 from ddoq.threads import one_core_each
 from ddoq.types import Score, Scores, TrainingSet
 
 READ_LOSS_EVERY = 10  # steps: reading it makes an accelerator wait
 TELL_SECONDS = 0.2
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+Rates = Mapping[str, Mapping[str, float]]  # by network, then contender
+Students = Mapping[str, Mapping[str, Sequence[nn.Module]]]  # likewise
 
 
 def plan_for(config: DistillConfig, budget: Budget, latents: LatentsManifest) -> TrainingPlan:
@@ -44,9 +49,11 @@ def plan_for(config: DistillConfig, budget: Budget, latents: LatentsManifest) ->
 
 def evaluate(
     contenders: Mapping[str, Sequence[TrainingSet]],
-    test: Iterable[tuple[UInt8[Tensor, "b 3 h h"], Int[Tensor, " b"]]],
+    test: Batches,
     plan: TrainingPlan,
     on_event: OnEvent,
+    rates: Rates = NOTHING,
+    trained: Students = NOTHING,
 ) -> Scores:
     """Train a student of each network on each training set, then show each test batch once to all of them.
 
@@ -59,23 +66,41 @@ def evaluate(
         plan: Networks and recipe, the same for all.
         on_event: Told in this thread, several times a second and at each test batch; may raise to stop all training
             within a step.
+        rates: Learning rates instead of the plan's, where there are any.
+        trained: Students of further contenders, one a seed, which are tested only.
 
     Raises:
         BadImagesError: `test` is empty.
     """
-    networks, sets = plan.protocol.networks, list(chain(*map(enumerate, contenders.values())))
-    lessons = [Lesson(network, seed, data) for network in networks for seed, data in sets]
-    with torch.backends.cudnn.flags(deterministic=True, benchmark=False), _threads(plan) as threads:
-        students = _train_all(lessons, plan, threads, on_event)
-        n_right, n_test = _take_test(students, test, plan, threads, on_event)
-    rows = iter(n_right.split([len(each) for _ in networks for each in contenders.values()]))
-    results = {network.name: {name: next(rows) for name in contenders} for network in networks}
+    networks = plan.protocol.networks
+    lessons = [
+        Lesson(network, seed, data, at_rate(plan, network.name, rates.get(network.name, {}).get(name)))
+        for network in networks
+        for name, sets in contenders.items()
+        for seed, data in enumerate(sets)
+    ]
+    with alone_on_cores(plan) as threads:
+        fresh = iter(train_all(lessons, threads, on_event))
+        students = {
+            network.name: {name: [next(fresh) for _ in sets] for name, sets in contenders.items()}
+            | dict(trained.get(network.name, {}))
+            for network in networks
+        }
+        everyone = [student for each in students.values() for group in each.values() for student in group]
+        n_steps = len(lessons) * plan.steps
+        marks = take_test(everyone, test, plan, threads, partial(on_event, Event(Stage.EVALUATE, n_steps, n_steps)))
+    if not marks.n_shown.any():
+        raise BadImagesError("not one test image could be read, so nothing can be compared; mend the test split")
+    rows = iter(marks.split([len(group) for each in students.values() for group in each.values()]))
+    results = {network: {name: next(rows) for name in each} for network, each in students.items()}
+    first = results[networks[0].name]
     return Scores(
         by_network={
-            network: {name: score((right.sum(1) / n_test.sum()).tolist()) for name, right in result.items()}
-            for network, result in results.items()
+            network: {name: score(group.accuracy.tolist()) for name, group in each.items()}
+            for network, each in results.items()
         },
-        by_class={name: _by_class(right, n_test) for name, right in results[networks[0].name].items()},
+        by_class={name: group.by_class for name, group in first.items()},
+        calibration={name: fmean(group.calibration_error.tolist()) for name, group in first.items()},
     )
 
 
@@ -84,26 +109,36 @@ def score(values: Sequence[float]) -> Score:
     return Score(tuple(values), fmean(values), stdev(values) if len(values) > 1 else 0.0)
 
 
-def _by_class(n_right: Float64[Tensor, "s c"], n_test: Float64[Tensor, " c"]) -> tuple[float | None, ...]:
-    shares = (n_right.mean(0) / n_test).tolist()
-    return tuple(None if math.isnan(share) else share for share in shares)
-
-
 @dataclass(frozen=True)
 class Lesson:
-    """One student to be trained: its network, its seed, its training set."""
+    """One student to be trained: its network, its seed, its training set, and how."""
 
     network: NetworkConfig
     seed: int
     data: TrainingSet
+    plan: TrainingPlan
 
 
-def _threads(plan: TrainingPlan) -> AbstractContextManager[ThreadPoolExecutor]:
-    """A thread a core, on which a student is alone; on an accelerator one thread.
+def at_rate(plan: TrainingPlan, network: str, rate: float | None) -> TrainingPlan:
+    """Train a network by another learning rate than the protocol's, if one is given; all else stays."""
+    if rate is None:
+        return plan
+    optimizer = plan.protocol.optimizer
+    changed = replace(optimizer, learning_rates={**optimizer.learning_rates, network: rate})
+    return replace(plan, protocol=replace(plan.protocol, optimizer=changed))
+
+
+@contextmanager
+def alone_on_cores(plan: TrainingPlan) -> Iterator[ThreadPoolExecutor]:
+    """Open a thread a core, on which a student is alone; on an accelerator one thread, which repeats to the bit.
 
     Small students gain little from several threads each, and lose much when a neighbour keeps one of them waiting.
     """
-    return one_core_each(None if plan.device.type == "cpu" else 1)
+    with (
+        torch.backends.cudnn.flags(deterministic=True, benchmark=False),
+        one_core_each(None if plan.device.type == "cpu" else 1) as threads,
+    ):
+        yield threads
 
 
 class _Progress:
@@ -120,14 +155,12 @@ class _Progress:
             self.loss = loss.item()
 
 
-def _train_all(
-    lessons: Sequence[Lesson], plan: TrainingPlan, threads: ThreadPoolExecutor, on_event: OnEvent
-) -> list[nn.Module]:
-    """Train all students, and tell from this thread how it goes."""
+def train_all(lessons: Sequence[Lesson], threads: ThreadPoolExecutor, on_event: OnEvent) -> list[nn.Module]:
+    """Train all students, each for as many steps, and tell from this thread how it goes."""
     stop = StopSign()
     progress = [_Progress(stop) for _ in lessons]
     futures = [
-        threads.submit(train, lesson.network, lesson.data, plan, lesson.seed, on_step)
+        threads.submit(train, lesson.network, lesson.data, lesson.plan, lesson.seed, on_step)
         for lesson, on_step in zip(lessons, progress, strict=True)
     ]
     running = set(futures)
@@ -136,7 +169,7 @@ def _train_all(
             ended, running = wait(running, TELL_SECONDS, FIRST_COMPLETED)
             for future in ended:
                 future.result()
-            on_event(_event(progress, plan.steps))
+            on_event(_event(progress, lessons[0].plan.steps))
     finally:
         stop.set()
     return [future.result() for future in futures]
@@ -147,33 +180,3 @@ def _event(progress: Sequence[_Progress], n_steps: int) -> Event:
     losses = [one.loss for one in progress if not math.isnan(one.loss)]
     values = {"loss": fmean(losses)} if losses else {}
     return Event(Stage.EVALUATE, sum(one.steps for one in progress), len(progress) * n_steps, values)
-
-
-def _take_test(
-    students: Sequence[nn.Module],
-    test: Iterable[tuple[UInt8[Tensor, "b 3 h h"], Int[Tensor, " b"]]],
-    plan: TrainingPlan,
-    threads: ThreadPoolExecutor,
-    on_event: OnEvent,
-) -> tuple[Float64[Tensor, "s c"], Float64[Tensor, " c"]]:
-    """Show each test batch once to every student; answer how many of each class each got right, and how many were."""
-    n_right = torch.zeros(len(students), plan.n_classes, dtype=torch.float64)
-    n_test, n_steps = torch.zeros(plan.n_classes, dtype=torch.float64), len(students) * plan.steps
-    for images, labels in test:
-        count = partial(_count_right, images=images, labels=labels, plan=plan)
-        n_right += torch.stack(list(threads.map(count, students)))
-        n_test += labels.bincount(minlength=plan.n_classes)
-        on_event(Event(Stage.EVALUATE, n_steps, n_steps))
-    if not n_test.any():
-        raise BadImagesError("not one test image could be read, so nothing can be compared; mend the test split")
-    return n_right, n_test
-
-
-@torch.inference_mode()
-def _count_right(
-    student: nn.Module, images: UInt8[Tensor, "b 3 h h"], labels: Int[Tensor, " b"], plan: TrainingPlan
-) -> Int[Tensor, " c"]:
-    """Count the images of each class that the student names rightly, looking at as many at once as in training."""
-    parts = images.to(plan.device).split(plan.batch_size)
-    found = torch.cat([student(normalise(part, plan)).argmax(1) for part in parts]).cpu()
-    return labels[found == labels].bincount(minlength=plan.n_classes)

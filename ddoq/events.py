@@ -1,7 +1,7 @@
 """What a running stage tells whoever is watching. Torch-free."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -30,6 +30,11 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
+
+
+def after(on_event: OnEvent, n_before: int, n_total: int) -> OnEvent:
+    """Count what a part of a stage has done behind what came before it."""
+    return lambda event: on_event(replace(event, done=n_before + event.done, total=n_total))
 
 
 def ignore(_event: Event) -> None:

@@ -59,6 +59,7 @@ def fit_key(config: DistillConfig, fingerprint: str, class_names: Sequence[str])
         "version": FIT_VERSION,
         "fingerprint": fingerprint,
         "dataset": config.dataset.model_dump(exclude={"uri", "class_names", "max_bad_share"}),
+        "validation_share": config.validation_share,
         "class_names": list(class_names),
         "prior": _fit_prior(config).model_dump(exclude={"batch_size", "compile", "model"}),
         "autoencoder": _contents(_fit_prior(config).model),

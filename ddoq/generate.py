@@ -13,7 +13,7 @@ from torch import Tensor
 from ddoq.batches import in_batches
 from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
-from ddoq.datasets import BadImage, Dataset
+from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.errors import DatasetChangedError
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.images import encode_png, fit_square
@@ -99,7 +99,7 @@ def show(books: Codebooks, dataset: Dataset, config: DistillConfig, folder: Path
         for number, key in enumerate(entry.medoids)
     }
     n_done = 0
-    for sample in dataset.samples("train", config.output_resolution, _refuse, places.keys()):
+    for sample in dataset.samples("train", config.output_resolution, refuse_unreadable, places.keys()):
         _write(folder, *places[sample.key], encode_png(sample.image))
         n_done += 1
         on_event(Event(Stage.GENERATE, n_done, len(places)))
@@ -128,10 +128,6 @@ def _close(books: Codebooks, config: DistillConfig, folder: Path) -> Images:
     manifest = ImagesManifest(books.budget.counts, config.output_resolution)
     write_manifest(folder, manifest)
     return Images(folder, manifest)
-
-
-def _refuse(image: BadImage) -> None:
-    raise DatasetChangedError(f"{image.key!r} was read before and now does not decode: {image.reason}")
 
 
 def _write(folder: Path, label: int, codeword: int, png: bytes) -> None:

@@ -46,7 +46,7 @@ def label_all(
         TeacherError: logits are NaN, or too large for half precision.
     """
     plans = [plan_for(config, books.budget, latents.manifest) for books, _ in every]
-    is_stored, n_sets = config.resolved_protocol.labels == "stored", 1 + config.students.seeds
+    is_stored, n_sets = config.resolved_protocol.labels == "stored", 1 + config.n_draws
     side = config.student_resolution if is_stored else teacher.resolution
     tell = _Tally(on_event, n_sets * sum(_n_labelled(plan) for plan in plans))
     for (books, images), plan in zip(every, plans, strict=True):

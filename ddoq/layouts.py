@@ -8,8 +8,8 @@ from typing import Final, Literal
 from ddoq.errors import DamagedArchiveError, EmptyClassError, NoClassesError, OneClassError, UnknownClassError
 from ddoq.sources import Entry, Load, Member
 
-Split = Literal["train", "test"]
-SPLITS: Final[tuple[Split, Split]] = ("train", "test")
+Split = Literal["train", "test", "validation"]
+SPLITS: Final[tuple[Split, Split]] = ("train", "test")  # those that a dataset may come with
 SUFFIXES: Final = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif"),
     *(".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
@@ -55,7 +55,7 @@ class Listing:
 class Layout:
     """Which images are of which class: for each split, the members of each class in key order.
 
-    A member's key is its name without the split's prefix.
+    A member's key is its name without the split's prefix. The split `validation` is there only where it is asked for.
     """
 
     class_names: tuple[str, ...]
@@ -89,7 +89,13 @@ def list_images(entries: Iterable[Entry], left_out: LeftOut) -> Listing:
     return Listing(tuple(members), digest.hexdigest())
 
 
-def lay_out(members: Sequence[Member], class_names: Sequence[str] | None, every: int, left_out: LeftOut) -> Layout:
+def lay_out(
+    members: Sequence[Member],
+    class_names: Sequence[str] | None,
+    every: int,
+    left_out: LeftOut,
+    validation_every: int | None = None,
+) -> Layout:
     """Sort images into splits and classes.
 
     Args:
@@ -97,9 +103,12 @@ def lay_out(members: Sequence[Member], class_names: Sequence[str] | None, every:
         class_names: Classes to keep, in label order; None keeps all, ordered by code point.
         every: Without a test folder, each `every`-th image of a class is held out; >= 2.
         left_out: Takes what is not used.
+        validation_every: Each such image of a class that is left for training then is held out as validation, at
+            least one; None for no such split.
 
     Raises:
         NoClassesError, OneClassError, UnknownClassError, EmptyClassError: as for `choose_classes`.
+        EmptyClassError: validation would take the last training image of a class.
     """
     top = _common_top(members)
     has_splits = any(_is_in_split(member.name.removeprefix(top)) for member in members)
@@ -111,12 +120,16 @@ def lay_out(members: Sequence[Member], class_names: Sequence[str] | None, every:
         [sorted(found[split].get(name, ()), key=lambda member: member.name) for name in names] for split in SPLITS
     )
     if held_out:
-        test = [images[every - 1 :: every] for images in train]
-        train = [[image for i, image in enumerate(images) if i % every != every - 1] for images in train]
+        train, test = _hold_out(train, [every] * len(names))
     require_test(sum(map(len, test)), every)
-    origins: dict[Split, Split] = {"train": "train", "test": "train" if held_out else "test"}
+    splits: dict[Split, tuple[tuple[Member, ...], ...]] = {"test": _frozen(test)}
+    if validation_every:
+        train, validation = _hold_out(train, validation_steps(names, list(map(len, train)), validation_every))
+        splits["validation"] = _frozen(validation)
+    splits["train"] = _frozen(train)
+    origins = {split: "test" if split == "test" and not held_out else "train" for split in splits}
     prefixes = {split: f"{top}{origin}/" if has_splits else top for split, origin in origins.items()}
-    return Layout(names, {"train": _frozen(train), "test": _frozen(test)}, prefixes, held_out)
+    return Layout(names, splits, prefixes, held_out)
 
 
 def choose_classes(
@@ -163,6 +176,21 @@ def require_test(n_test: int, every: int) -> None:
             f"no image of these classes is for testing; add a test split, or {every} images to a class, of which one "
             "is held out"
         )
+
+
+def validation_steps(class_names: Sequence[str], counts: Sequence[int], every: int) -> list[int]:
+    """Say for each class which images to hold out as validation: each such one; of fewer than `every`, the last.
+
+    Raises:
+        EmptyClassError: a class has one training image.
+    """
+    for name, n in zip(class_names, counts, strict=True):
+        if n < 2:
+            raise EmptyClassError(
+                f"class {name!r} has {n} training image, which validation would take; add images, leave the class out "
+                "or set evaluation to 'quick'"
+            )
+    return [min(every, n) for n in counts]
 
 
 def is_hidden(name: str) -> bool:
@@ -215,6 +243,17 @@ def _sort_in(members: Sequence[Member], top: str, has_splits: bool, left_out: Le
         else:
             left_out.add(f"images in {folder!r} beside train and test", member.name)
     return found
+
+
+def _hold_out(
+    classes: Sequence[Sequence[Member]], steps: Sequence[int]
+) -> tuple[list[list[Member]], list[list[Member]]]:
+    """Part the images of each class into those that stay and each `step`-th."""
+    stay = [
+        [image for i, image in enumerate(images) if i % step != step - 1]
+        for images, step in zip(classes, steps, strict=True)
+    ]
+    return stay, [list(images[step - 1 :: step]) for images, step in zip(classes, steps, strict=True)]
 
 
 def _no_classes(has_test: bool, left_out: LeftOut) -> str:

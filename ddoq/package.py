@@ -110,11 +110,15 @@ def _shown(contents: Contents) -> Mapping[str, bytes]:
     return {
         "report.json": report_json(report, config, budget).encode(),
         "report.html": report_html(report, config, budget, overview).encode(),
-        "accuracy.svg": accuracy_bars(report.accuracy, 1 / len(contents.class_names)).encode(),
+        **({"accuracy.svg": _accuracy_plot(contents)} if report.accuracy else {}),
         "weights.svg": weight_strip(report.weights).encode(),
         "distortion.svg": distortion_bars(report.distortion).encode(),
         "overview.png": overview,
     }
+
+
+def _accuracy_plot(contents: Contents) -> bytes:
+    return accuracy_bars(contents.report.accuracy, 1 / len(contents.class_names)).encode()
 
 
 def _data(contents: Contents) -> Mapping[str, Member]:
@@ -218,6 +222,7 @@ def _card(contents: Contents, archive_name: str) -> bytes:
         made=how_made(contents.config, budget, report.figures),
         recipe=contents.recipe,
         table=accuracy_table(report),
+        is_evaluated=bool(report.accuracy),
         remarks=report.remarks,
     )
     return card.encode()

@@ -11,11 +11,13 @@ from jinja2 import Environment, StrictUndefined
 from ddoq.budgets import Budget
 from ddoq.comparison import DISTILLED, Comparison, compare
 from ddoq.config import DistillConfig
+from ddoq.marks import N_BINS
 from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
 from ddoq.provenance import how_made, of_each_class, used_sampler
 from ddoq.types import Report, Score
 
 RANDOM, SAME_LABELS = "random real", "random, same labels"
+NOTHING_COMPARED = "Nothing was compared: evaluation is none, so no student was trained."
 DIGITS = 9  # of a figure in JSON: more would be noise of the machine
 
 
@@ -68,16 +70,23 @@ def report_html(report: Report, config: DistillConfig, budget: Budget, overview_
         conclusion=_conclusion,
         gain_of_weights=gain_of_weights(report.figures),
         percent=_percent,
-        test_margin=_test_margin(report),
+        n_bins=N_BINS,
+        network=config.student_networks[0],
+        test_margin=_test_margin(report) if report.accuracy else None,
         overview=b64encode(overview_png).decode() if overview_png else None,
-        accuracy_plot=accuracy_bars(report.accuracy, 1 / len(report.weights)),
+        accuracy_plot=accuracy_bars(report.accuracy, 1 / len(report.weights)) if report.accuracy else None,
         weights_plot=weight_strip(report.weights),
         distortion_plot=distortion_bars(report.distortion),
     )
 
 
 def accuracy_table(report: Report) -> str:
-    """Write contender, accuracy in % (mean ± sample deviation) of each network and number of seeds as plain text."""
+    """Write contender, accuracy in % (mean ± sample deviation) of each network and number of seeds as plain text.
+
+    Without any accuracy that is said instead.
+    """
+    if not report.accuracy:
+        return NOTHING_COMPARED
     networks = report.by_network or {"accuracy": report.accuracy}
     rows = [("contender", *(f"{network} %" for network in networks), "seeds")]
     for name, score in report.accuracy.items():
@@ -89,6 +98,8 @@ def accuracy_table(report: Report) -> str:
 
 def verdict(accuracy: Mapping[str, Score]) -> str:
     """Say in one sentence whether the distilled set beats random real images, labelled alike, by more than noise."""
+    if not accuracy:
+        return NOTHING_COMPARED
     rival = SAME_LABELS if SAME_LABELS in accuracy else RANDOM
     against_random = next(comparison for comparison in compare(accuracy) if comparison.rival == rival)
     distilled, random = accuracy[DISTILLED], accuracy[rival]

@@ -3,19 +3,23 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ddoq.archive import Recipe
 from ddoq.budgets import Budget, given_budgets
 from ddoq.caches import Cache
 from ddoq.codebooks import Codebooks, open_codebooks, quantize_all
+from ddoq.comparison import DISTILLED
 from ddoq.config import DistillConfig
 from ddoq.contenders import gather_contenders, stream_test
 from ddoq.datasets import BadImage, Dataset, open_dataset, require_images
 from ddoq.errors import DatasetChangedError
 from ddoq.evaluate import evaluate, plan_for
-from ddoq.events import Event, OnEvent, Stage
+from ddoq.events import Event, OnEvent, Stage, after
 from ddoq.fit import FitPlace, fit, fit_key
+from ddoq.full_data import FullData
+from ddoq.full_evaluation import evaluate_in_full, tuned
 from ddoq.generate import generate, open_images, show
 from ddoq.label_sizes import require_room
 from ddoq.labelling import label_all
@@ -30,19 +34,21 @@ from ddoq.students import TrainingPlan
 from ddoq.summary import summarize
 from ddoq.teach import TAUGHT, TaughtManifest, TeachPlace, teach, teach_key
 from ddoq.teachers import Teacher, load_teacher
-from ddoq.types import Report
+from ddoq.types import Report, Scores
 
 
 @dataclass(frozen=True)
 class ReadManifest:
-    """What the read stage found: image files of each class, before any is decoded.
+    """What the read stage found: image files of each class, before any is decoded. `fingerprint` changes with them.
 
-    `fingerprint` changes with them. `remarks` are those on a teacher that is there already, for the report.
+    `n_validation` are held out of those for training, which `n_train` leaves out; None where there is no validation.
+    `remarks` are those on a teacher that is there already, for the report.
     """
 
     class_names: tuple[str, ...]
     n_train: tuple[int, ...]
     n_test: tuple[int, ...]
+    n_validation: tuple[int, ...] | None
     held_out: bool
     left_out: tuple[str, ...]
     fingerprint: str
@@ -102,7 +108,7 @@ def needs(stage: Stage, config: DistillConfig) -> tuple[Stage, ...]:
 
 
 def _read(run: Run) -> None:
-    dataset = open_dataset(run.config.dataset, run.access)
+    dataset = open_dataset(run.config.dataset, run.access, run.config.validation_share)
     one_each = Budget("", (1,) * len(dataset.class_names))  # total_images is shared out when the latents are there
     budgets = given_budgets(run.config, dataset.class_names) or (one_each,)
     require_images(dataset, [max(counts) for counts in zip(*(budget.counts for budget in budgets), strict=True)])
@@ -112,6 +118,7 @@ def _read(run: Run) -> None:
         class_names=dataset.class_names,
         n_train=dataset.counts["train"],
         n_test=dataset.counts["test"],
+        n_validation=dataset.counts.get("validation"),
         held_out=dataset.held_out,
         left_out=dataset.left_out,
         fingerprint=dataset.fingerprint,
@@ -151,7 +158,7 @@ def _generate(run: Run) -> None:
     draw = _show(run) if run.config.parts.canvas == "real" else _paint(run)
     totals = [sum(books.budget.counts) for books in every]
     for index, books in enumerate(every):
-        draw(books, folder / books.budget.name, _after(run.on_event, sum(totals[:index]), sum(totals)))
+        draw(books, folder / books.budget.name, after(run.on_event, sum(totals[:index]), sum(totals)))
     write_manifest(folder, GenerateManifest(tuple(books.budget.name for books in every)))
 
 
@@ -201,7 +208,7 @@ def _live_labels(run: Run) -> SoftLabels | None:
     if run.config.resolved_protocol.labels != "live":
         return None
     teacher = _teacher(run)
-    return SoftLabels(teacher, (teacher,) * run.config.students.seeds)
+    return SoftLabels(teacher, (teacher,) * run.config.n_draws)
 
 
 def _evaluate(run: Run) -> None:
@@ -212,19 +219,32 @@ def _evaluate(run: Run) -> None:
         books.budget.name: _evaluate_one(run, books, plans[books.budget.name], _turn(run.on_event, index, lengths))
         for index, books in enumerate(every)
     }
-    recipes = {name: recipe(plan) for name, plan in plans.items()}
+    recipes = {name: recipe(tuned(plan, reports[name].tuning, DISTILLED)) for name, plan in plans.items()}
     write_manifest(run.folders[Stage.EVALUATE], EvaluateManifest(reports, recipes))
 
 
 def _evaluate_one(run: Run, books: Codebooks, plan: TrainingPlan, on_event: OnEvent) -> Report:
+    dataset, latents, bad = _dataset(run), open_latents(run.folders[Stage.ENCODE]), list[BadImage]()
+    scores = _score(run, books, plan, bad, on_event)
+    report = summarize(run.config, dataset, latents, books, scores, bad)
+    return replace(report, remarks=(*report.remarks, *_on_teacher(run)))
+
+
+def _score(run: Run, books: Codebooks, plan: TrainingPlan, bad: list[BadImage], on_event: OnEvent) -> Scores:
+    """Compare as much as the config asks for."""
+    if run.config.evaluation == "none":
+        on_event(Event(Stage.EVALUATE, plan.steps, plan.steps))
+        return Scores({}, {})
     dataset, latents = _dataset(run), open_latents(run.folders[Stage.ENCODE])
     images = open_images(run.folders[Stage.GENERATE] / books.budget.name)
     soft_labels = _labels(run, books) or _live_labels(run)
     contenders = gather_contenders(run.config, dataset, latents, books, images, soft_labels)
-    bad: list[BadImage] = []
-    scores = evaluate(contenders, stream_test(run.config, dataset, bad), plan, on_event)
-    report = summarize(run.config, dataset, latents, books, scores, bad)
-    return replace(report, remarks=(*report.remarks, *_on_teacher(run)))
+    test = stream_test(run.config, dataset, bad)
+    if run.config.evaluation == "quick":
+        return evaluate(contenders, test, plan, on_event)
+    full = FullData(run.config, dataset, latents, run.cache, run.folders[Stage.EVALUATE])
+    read = partial(stream_test, run.config, dataset, split="validation")
+    return evaluate_in_full(contenders, full, read, test, plan, on_event)
 
 
 def _on_teacher(run: Run) -> tuple[str, ...]:
@@ -276,11 +296,6 @@ NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
 }
 
 
-def _after(on_event: OnEvent, n_before: int, n_total: int) -> OnEvent:
-    """Count what a part of a stage has done behind what came before it."""
-    return lambda event: on_event(replace(event, done=n_before + event.done, total=n_total))
-
-
 def _turn(on_event: OnEvent, index: int, lengths: Sequence[int]) -> OnEvent:
     """Count the turn `index` of several, each done by as many as the others, of these lengths."""
 
@@ -302,7 +317,7 @@ def _found(run: Run) -> ReadManifest:
 
 def _dataset(run: Run) -> Dataset:
     """Open the dataset again, which must be the one that the read stage saw."""
-    dataset = open_dataset(run.config.dataset, run.access)
+    dataset = open_dataset(run.config.dataset, run.access, run.config.validation_share)
     if dataset.fingerprint != _found(run).fingerprint:
         raise DatasetChangedError(f"{run.config.dataset.uri} changed while it was being distilled; start again")
     return dataset

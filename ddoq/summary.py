@@ -7,8 +7,7 @@ import torch
 
 from ddoq.codebooks import ClassEntry, Codebooks
 from ddoq.config import DistillConfig
-from ddoq.datasets import BadImage, Dataset
-from ddoq.errors import BadImagesError
+from ddoq.datasets import BadImage, Dataset, require_readable
 from ddoq.label_sizes import label_bytes
 from ddoq.latents import Latents, LatentsManifest
 from ddoq.seeds import stream
@@ -34,17 +33,18 @@ def summarize(
         BadImagesError: too many of the test images do not decode.
     """
     n_test = sum(dataset.counts["test"])
-    _require_test(bad_test, n_test, config.dataset.max_bad_share)
+    require_readable("test", bad_test, n_test, config.dataset.max_bad_share)
     by_class = dict(zip(dataset.class_names, books.manifest.classes, strict=True))
     weights = {name: tuple(books.of_class(label).weights.tolist()) for label, name in enumerate(dataset.class_names)}
     figures = {
         **_count_figures(latents.manifest, books),
-        "test_images": n_test - len(bad_test),
+        **({"test_images": n_test - len(bad_test)} if scores.accuracy else {}),
         "unreadable_images": latents.manifest.n_bad + len(bad_test),
         **_resolution_figures(config),
         "distortion": _mean_distortion(latents.manifest, books),
         **_w2_figures(config, latents, books),
         **_label_figures(config, books),
+        **scores.figures,
     }
     return Report(
         accuracy=scores.accuracy,
@@ -55,24 +55,19 @@ def summarize(
             *_on_reading(dataset, latents.manifest, bad_test),
             *_on_sizes(config, latents.manifest),
             *_on_memory(latents.manifest, by_class),
+            *scores.remarks,
             *(f"Left out: {sentence}." for sentence in dataset.left_out),
         ),
         by_network=scores.by_network if len(scores.by_network) > 1 else {},
         by_class={name: _named(shares, dataset.class_names) for name, shares in scores.by_class.items()},
+        calibration=scores.calibration,
+        tuning=scores.tuning,
     )
 
 
 def _named(shares: Iterable[float | None], class_names: Iterable[str]) -> dict[str, float]:
     """By class, but those of which there was no test image."""
     return {name: share for name, share in zip(class_names, shares, strict=True) if share is not None}
-
-
-def _require_test(bad: list[BadImage], n_test: int, max_bad_share: float) -> None:
-    if len(bad) > max_bad_share * n_test:
-        raise BadImagesError(
-            f"{len(bad)} of {n_test} test images do not decode; the first is {bad[0].key!r}: {bad[0].reason}. "
-            "Mend them or raise dataset.max_bad_share"
-        )
 
 
 def _count_figures(latents: LatentsManifest, books: Codebooks) -> dict[str, float]:
@@ -131,8 +126,12 @@ def _w2_figures(config: DistillConfig, latents: Latents, books: Codebooks) -> di
 def _on_reading(dataset: Dataset, latents: LatentsManifest, bad_test: list[BadImage]) -> Iterator[str]:
     """Which images became test data, and which were of no use."""
     if dataset.held_out:
-        share = sum(dataset.counts["test"]) / (sum(dataset.counts["test"]) + sum(dataset.counts["train"]))
+        share = sum(dataset.counts["test"]) / sum(map(sum, dataset.counts.values()))
         yield f"The dataset has no test split: {share:.0%} of each class was held out before anything else."
+    if "validation" in dataset.counts:
+        n_held = sum(dataset.counts["validation"])
+        share = n_held / (n_held + sum(dataset.counts["train"]))
+        yield f"{share:.0%} of each class's training images were held out as validation before anything else."
     if n_bad := latents.n_bad + len(bad_test):
         named = ", ".join(f"{image.key} ({image.reason})" for image in (*latents.bad, *bad_test)[:NAMED])
         yield f"{n_bad:,} images do not decode and were skipped: {named}{', ...' if n_bad > NAMED else '.'}"

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from ddoq.config import DatasetConfig
 from ddoq.errors import DamagedArchiveError, NoColumnError
 from ddoq.images import UnreadableImageError
-from ddoq.layouts import SPLITS, Encoded, LeftOut, Split, choose_classes, require_test
+from ddoq.layouts import SPLITS, Encoded, LeftOut, Split, choose_classes, require_test, validation_steps
 from ddoq.sources import LocalFile, LocalFolder
 
 Labels = npt.NDArray[np.int32]
@@ -65,8 +65,7 @@ class Table:
     n_threads = LocalFolder.n_threads
 
     def counts(self, split: Split) -> tuple[int, ...]:
-        labels = np.concatenate([part.labels for part in self.parts[split]])
-        return tuple(np.bincount(labels[labels >= 0], minlength=len(self.class_names)).tolist())
+        return _count([part.labels for part in self.parts[split]], len(self.class_names))
 
     @contextmanager
     def opened(self, split: Split, keys: Collection[str] | None) -> Iterator[Iterator[Encoded]]:
@@ -88,7 +87,13 @@ class _LabelColumn:
         return self.hub_names[value] if isinstance(value, int) and 0 <= value < len(self.hub_names) else None
 
 
-def open_table(files: Mapping[str, LocalFile], config: DatasetConfig, every: int, left_out: LeftOut) -> Table:
+def open_table(
+    files: Mapping[str, LocalFile],
+    config: DatasetConfig,
+    every: int,
+    left_out: LeftOut,
+    validation_every: int | None = None,
+) -> Table:
     """Read the labels of Parquet files.
 
     Args:
@@ -96,6 +101,8 @@ def open_table(files: Mapping[str, LocalFile], config: DatasetConfig, every: int
         config: Columns and classes. Integer labels keep their order and get the names that the schema has for them.
         every: Without test files, each `every`-th row of a class is held out; >= 2.
         left_out: Takes what is not used.
+        validation_every: Each such row of a class that is left for training then is held out as validation, at least
+            one; None for no such split.
 
     Raises:
         NoColumnError: a column is missing or of a type that cannot be used.
@@ -110,10 +117,14 @@ def open_table(files: Mapping[str, LocalFile], config: DatasetConfig, every: int
     labels = {split: [_to_labels(column, names, left_out) for column in columns[split]] for split in SPLITS}
     held_out = not counts["test"]
     if held_out:
-        by_split = {"train": by_split["train"], "test": by_split["train"]}
-        labels = _hold_out(labels["train"], every)
-    parts = {split: _parts(by_split[split], labels[split]) for split in SPLITS}
-    require_test(sum(int((part.labels >= 0).sum()) for part in parts["test"]), every)
+        by_split["test"] = by_split["train"]
+        labels["train"], labels["test"] = _hold_out(labels["train"], [every] * len(names))
+    require_test(sum(_count(labels["test"], len(names))), every)
+    if validation_every:
+        by_split["validation"] = by_split["train"]
+        steps = validation_steps(names, _count(labels["train"], len(names)), validation_every)
+        labels["train"], labels["validation"] = _hold_out(labels["train"], steps)
+    parts = {split: _parts(by_split[split], rows) for split, rows in labels.items()}
     return Table(names, parts, held_out, _fingerprint(files), config.image_column)
 
 
@@ -202,17 +213,21 @@ def _to_labels(column: _LabelColumn, names: Sequence[str], left_out: LeftOut) ->
     return np.array([*of_code, -1], dtype=np.int32)[column.codes]  # code -1 takes the last
 
 
-def _hold_out(train: Sequence[Labels], every: int) -> dict[Split, list[Labels]]:
-    """Give each `every`-th row of a class to the test split, counting through all files."""
+def _count(files: Sequence[Labels], n_classes: int) -> tuple[int, ...]:
+    """Count the rows of each class."""
+    labels = np.concatenate(files)
+    return tuple(np.bincount(labels[labels >= 0], minlength=n_classes).tolist())
+
+
+def _hold_out(train: Sequence[Labels], steps: Sequence[int]) -> tuple[list[Labels], list[Labels]]:
+    """Part the rows into those that stay and each `step`-th of a class, counting through all files."""
     labels = np.concatenate(train)
-    is_test = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels[labels >= 0]):
-        is_test[np.flatnonzero(labels == label)[every - 1 :: every]] = True
+    is_held = np.zeros(len(labels), dtype=bool)
+    for label, step in enumerate(steps):
+        is_held[np.flatnonzero(labels == label)[step - 1 :: step]] = True
     ends = np.cumsum([len(part) for part in train])[:-1]
-    return {
-        "train": np.split(np.where(is_test, -1, labels).astype(np.int32), ends),
-        "test": np.split(np.where(is_test, labels, -1).astype(np.int32), ends),
-    }
+    stay, held = np.where(is_held, -1, labels), np.where(is_held, labels, -1)
+    return np.split(stay.astype(np.int32), ends), np.split(held.astype(np.int32), ends)
 
 
 def _parts(files: Sequence[LocalFile], labels: Sequence[Labels]) -> tuple[Part, ...]:

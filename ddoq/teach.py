@@ -82,7 +82,7 @@ def teach_key(config: DistillConfig, fingerprint: str, class_names: Sequence[str
         "class_names": list(class_names),
         "teacher": _settings(config).model_dump(exclude=set(TeacherBase.model_fields)),
         "resolution": config.student_resolution,
-        "validation_share": getattr(config, "validation_share", 0.0),
+        "validation_share": config.validation_share,
         "seed": config.seed,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -81,20 +81,40 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How learning rates were chosen: by `n_images` validation images, which were held out of training.
+
+    `rates` are those chosen, by network, then contender; `accuracy` (0 to 1, on validation) what each of the protocol's
+    rate times `factors` reached. `budget` says in words what was tried.
+    """
+
+    budget: str
+    factors: tuple[float, ...]
+    n_images: int
+    rates: Mapping[str, Mapping[str, float]]
+    accuracy: Mapping[str, Mapping[str, tuple[float, ...]]]
+
+
+@dataclass(frozen=True)
 class Scores:
-    """What students scored: `by_network` by network, then contender, the network that counts first.
+    """What students scored: `by_network` by network, then contender, the network that counts first; {} without any.
 
     `by_class` has for each contender the mean accuracy of that network in each class, or none where no test image was
-    of the class.
+    of the class; `calibration` its expected calibration error (0 to 1), mean over seeds. `figures` and `remarks` are
+    for the report.
     """
 
     by_network: Mapping[str, Mapping[str, Score]]
     by_class: Mapping[str, tuple[float | None, ...]]
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    tuning: Tuning | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> Mapping[str, Score]:
         """By contender, of the network that counts."""
-        return next(iter(self.by_network.values()))
+        return next(iter(self.by_network.values()), {})
 
 
 @dataclass(frozen=True)
@@ -104,6 +124,8 @@ class Report:
     `accuracy` is by contender, of the first network; `distortion` (mean squared, of the latents) and `weights` (Voronoi
     masses, falling) by class; `remarks` are sentences on what the dataset made necessary. `by_network` has the
     accuracies of every network, where there are several; `by_class` those of the first, by contender and class.
+    `calibration` is the expected calibration error (0 to 1) of its students, by contender. All four are empty where
+    nothing was evaluated. `tuning` says how learning rates were chosen, if they were.
     """
 
     accuracy: Mapping[str, Score]
@@ -113,3 +135,5 @@ class Report:
     remarks: tuple[str, ...]
     by_network: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     by_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    tuning: Tuning | None = None

@@ -60,7 +60,7 @@ class Finished:
 def finish(folder: Path, **changes: object) -> tuple[Finished, ...]:
     """Distil three classes of twelve images of 16 x 16 pixels, by default to two, five and three images."""
     config = config_of(write_folder(folder / "data", members(CLASSES, n_train=12)), **changes)
-    dataset = open_dataset(config.dataset, access_to(folder))
+    dataset = open_dataset(config.dataset, access_to(folder), config.validation_share)
     latents = _encode(dataset, folder / "latents")
     every = quantize_all(latents, CLASSES, config, folder / "books", ignore)
     return tuple(

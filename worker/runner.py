@@ -137,7 +137,8 @@ def _figures(claim: Claim, folder: Path) -> Mapping[str, float]:
 def figures(report: Report) -> Mapping[str, float]:
     """Flatten the report's numbers to names that a query can use, such as `accuracy.distilled.mean`.
 
-    That is of the first network; where there are several, `accuracy_by_network.resnet-18.distilled.mean` is of one.
+    That, and the calibration error, is of the first network; where there are several,
+    `accuracy_by_network.resnet-18.distilled.mean` is of one.
     """
     flat = dict(report.figures)
     named = {"accuracy": report.accuracy}
@@ -146,7 +147,7 @@ def figures(report: Report) -> Mapping[str, float]:
         for contender, score in accuracy.items():
             flat[f"{name}.{contender}.mean"] = score.mean
             flat[f"{name}.{contender}.deviation"] = score.deviation
-    return flat
+    return flat | {f"calibration.{contender}": error for contender, error in report.calibration.items()}
 
 
 def _forget_other_jobs(scratch: Path, job_id: str) -> None:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load
 
 from ddoq.archive import WeightedImages, load_archive
+from ddoq.caches import FolderCache
 from ddoq.config import DistillConfig
 from ddoq.distill import distill
 from ddoq.errors import ArchiveError, ConfigError, DatasetChangedError, EmptyClassError
@@ -198,7 +200,8 @@ def test_every_contender_is_in_the_report(run):
     assert all(len(score["values"]) == 2 for score in accuracy.values())
 
 
-def test_nothing_is_learnt_or_chosen_from_the_labels_of_the_test(tmp_path):
+@pytest.mark.parametrize(("evaluation", "steps"), [("quick", 60), ("full", 30)])
+def test_nothing_is_learnt_or_chosen_from_the_labels_of_the_test(evaluation, steps, tmp_path):
     """With the test images dealt out over the classes, the same set is made, and is worth no more than a guess."""
     honest = members(n_test=6)
     names = ("cat", "dog", "eel")
@@ -211,7 +214,9 @@ def test_nothing_is_learnt_or_chosen_from_the_labels_of_the_test(tmp_path):
     archives = []
     for place, files in (("honest", honest), ("shuffled", shuffled)):
         (tmp_path / place).mkdir()
-        taught = config(write_zip(tmp_path / place / "data.zip", files), students={**QUICK, "steps": 60})
+        students = {**QUICK, "steps": steps, "networks": ["convnet-3"]}
+        uri = write_zip(tmp_path / place / "data.zip", files)
+        taught = config(uri, students=students, evaluation=evaluation)
         archives.append(archive_of(taught, tmp_path / place / "out", access_to(tmp_path / place)))
     first, second = map(made_of, archives)
     assert first == second
@@ -220,6 +225,83 @@ def test_nothing_is_learnt_or_chosen_from_the_labels_of_the_test(tmp_path):
     assert all(abs(mean - 1 / 3) < 0.1 for mean in shuffled_mean.values())
     chosen = [(tmp_path / place / "out" / "quantize" / "manifest.json").read_text() for place in ("honest", "shuffled")]
     assert chosen[0] == chosen[1]
+    tunings = [report_of(archive)["tuning"] for archive in archives]
+    assert tunings[0] == tunings[1]
+    assert (tunings[0] is None) == (evaluation == "quick")
+
+
+FULL = {"evaluation": "full", "students": {**QUICK, "networks": ["convnet-3", "cifar-resnet-20"]}}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """One distillation evaluated in full: its folder, its cache and its archive."""
+    folder = tmp_path_factory.mktemp("full")
+    cache = FolderCache(folder / "cache")
+    compared = config(write_zip(folder / "data.zip", members()), **FULL)
+    (archive,) = distill(compared, folder / "out", access_to(folder), cache=cache)
+    return folder, cache, archive
+
+
+def report_of(archive: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(archive) as file:
+        return json.loads(file.read("report.json"))
+
+
+def test_full_evaluation_compares_with_every_rival_on_every_network(full):
+    report = report_of(full[2])
+    rivals = {"uniform weights", "share weights", "medoids", "random real", "full data"}
+    assert set(report["accuracy"]) == set(report["calibration"]) == {"distilled"} | rivals
+    assert {row["rival"] for row in report["comparisons"]} == rivals
+    for network in ("convnet-3", "cifar-resnet-20"):
+        assert all(len(score["values"]) == 2 for score in report["by_network"][network].values())
+        rates = report["tuning"]["rates"][network]
+        assert set(rates) == {"distilled"} | rivals
+        assert {f"{rate / 0.002:.3f}" for rate in rates.values()} <= {"0.333", "1.000", "3.000"}
+
+
+def test_full_evaluation_holds_validation_images_out_and_says_so(full):
+    folder, _, archive = full
+    report = report_of(archive)
+    found = json.loads((folder / "out" / "read" / "manifest.json").read_text())
+    assert (found["n_train"], found["n_validation"], found["n_test"]) == ([11] * 3, [1] * 3, [4] * 3)
+    assert (report["figures"]["train_images"], report["figures"]["validation_images"]) == (33, 3)
+    assert any("held out as validation" in remark for remark in report["remarks"])
+    nearest = {row["nearest"] for row in metadata(archive)}
+    assert not nearest & {f"{name}/009.png" for name in ("cat", "dog", "eel")}
+    assert report["tuning"]["n_images"] == 3
+
+
+def test_the_recipe_in_the_archive_has_the_rates_that_were_chosen_for_the_distilled_set(full):
+    rates = {network: each["distilled"] for network, each in report_of(full[2])["tuning"]["rates"].items()}
+    with zipfile.ZipFile(full[2]) as archive:
+        card = archive.read("README.md").decode()
+    assert all(f"{rate:g}" in card for rate in rates.values())
+
+
+def test_a_second_distillation_of_the_same_data_does_not_train_on_full_data_again(full, tmp_path):
+    folder, cache, archive = full
+    other = config((folder / "data.zip").as_uri(), **FULL, images_per_class=2)
+    events: list[Event] = []
+    (second,) = distill(other, tmp_path / "out", access_to(folder), events.append, cache)
+    steps = [event.done for event in events if event.stage is Stage.EVALUATE]
+    n_tuned, n_full = 5 * 3 * 2 * 3, (3 + 2) * 2 * 3  # students and steps: of the rivals, of full data
+    assert not [done for done in steps if n_tuned < done < n_tuned + n_full]
+    assert report_of(second)["accuracy"]["full data"] == report_of(archive)["accuracy"]["full data"]
+    assert len(list(cache.root.glob("*/full-data"))) == 1
+
+
+def test_without_evaluation_there_is_an_archive_and_no_accuracy(run, tmp_path):
+    folder, finished, archive = run
+    events: list[Event] = []
+    bare = archive_of(config(finished.dataset.uri, evaluation="none"), tmp_path, access_to(folder), events.append)
+    report = report_of(bare)
+    assert (report["accuracy"], report["comparisons"], report["tuning"]) == ({}, [], None)
+    assert report["verdict"].startswith("Nothing was compared")
+    assert report["figures"]["distortion"] > 0
+    assert torch.equal(load_archive(bare).images, load_archive(archive).images)
+    assert [(event.done, event.total) for event in events if event.stage is Stage.EVALUATE] == [(3, 3)]
+    assert not (tmp_path / "package" / "accuracy.svg").exists()
 
 
 def made_of(archive: Path) -> dict[str, bytes]:

@@ -147,6 +147,10 @@ def test_accuracies_are_listed_the_best_first() -> None:
     assert [line.split()[0] for line in accuracy_lines(figures).splitlines()] == ["contender", "distilled", "random"]
 
 
+def test_where_nothing_was_evaluated_that_is_said() -> None:
+    assert accuracy_lines({"distortion": 3.0}) == "no accuracies: evaluation is none, so no student was trained"
+
+
 def test_accuracies_of_a_sweep_are_listed_by_budget() -> None:
     figures = {
         f"{budget}.accuracy.{contender}.{value}": 0.5

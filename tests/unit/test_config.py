@@ -222,6 +222,45 @@ def test_a_network_that_needs_larger_images_is_refused_with_both_sides():
     assert_refused(small, r"at least 64 pixels, but students see 32")
 
 
+@pytest.mark.parametrize(("evaluation", "share", "n_draws"), [("none", 0, 0), ("quick", 0, 3), ("full", 0.1, 4)])
+def test_the_dial_says_what_is_held_out_and_how_often_students_are_trained(evaluation, share, n_draws):
+    dialled = config(evaluation=evaluation)
+    assert (dialled.validation_share, dialled.n_draws) == (share, n_draws)
+
+
+def test_evaluation_is_quick_where_nobody_says():
+    assert config().evaluation == "quick"
+    assert_refused({"evaluation": "thorough"}, "Input should be 'none', 'quick' or 'full'")
+
+
+@pytest.mark.parametrize(
+    ("settings", "networks"),
+    [
+        ({}, ("convnet-3",)),
+        ({"evaluation": "none"}, ("convnet-3",)),
+        ({"evaluation": "full"}, ("convnet-3", "cifar-resnet-20", "resnet-18")),
+        ({"evaluation": "full", "students": {"resolution": 8}}, ("convnet-3", "cifar-resnet-20")),
+        ({"evaluation": "full", "students": {"protocol": "small-hard"}}, ("convnet-3", "cifar-resnet-20", "resnet-18")),
+        ({"evaluation": "full", "students": {"protocol": "minimax-hard"}}, ("resnetap-10", "resnet-18")),
+        ({"evaluation": "full", "students": {"networks": ["convnet-4"]}}, ("convnet-4",)),
+    ],
+)
+def test_full_evaluation_crosses_architectures_unless_they_are_named(settings, networks):
+    resolved = config(**settings)
+    assert resolved.student_networks == networks
+    assert tuple(network.name for network in resolved.resolved_protocol.networks) == networks
+
+
+def test_full_evaluation_takes_the_protocols_own_form_of_a_network():
+    resolved = config(evaluation="full", students={"protocol": "minimax-hard"}).resolved_protocol
+    assert [network.norm for network in resolved.networks] == [None, "instance"]
+
+
+def test_where_no_network_of_the_protocol_fits_the_first_is_refused_by_name():
+    small = {"protocol": "minimax-hard", "resolution": 8}
+    assert_refused({"evaluation": "full", "students": small}, "'resnetap-10', which needs images of at least 16 pixels")
+
+
 def test_students_see_no_more_than_there_is():
     small = config(output={"resolution": 16}, students={"resolution": 64})
     large = config(output={"resolution": 128}, students={"resolution": 64})

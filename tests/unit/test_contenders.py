@@ -119,6 +119,41 @@ def test_students_are_tested_on_the_middle_of_a_larger_image_where_the_protocol_
         assert (images[0, 0, 14].int() - torch.tensor(seen)).abs().max() <= 3
 
 
+def test_full_evaluation_weighs_the_distilled_images_in_every_other_way(tmp_path: Path) -> None:
+    for own, others in (("sqrt", {"uniform", "share"}), ("uniform", {"share", "sqrt"})):
+        one = finish(tmp_path / own, evaluation="full", weights=own)[0]
+        contenders = contenders_of(one)
+        weighted = {f"{other} weights" for other in others}
+        assert set(contenders) == {"distilled", "medoids", "random real"} | weighted
+        counts = torch.cat([one.books.of_class(label).counts for label in range(3)])
+        shares = [part / part.mean() for part in counts.float().split(list(COUNTS))]
+        torch.testing.assert_close(contenders["share weights"][0].weights, torch.cat(shares))
+        assert torch.equal(contenders["share weights"][0].images, contenders["distilled"][0].images)
+
+
+def test_full_evaluation_has_a_set_more_to_tune_on_which_is_drawn_anew(tmp_path: Path) -> None:
+    one = finish(tmp_path, evaluation="full")[0]
+    contenders = contenders_of(one)
+    assert {len(sets) for sets in contenders.values()} == {one.config.students.seeds + 1}
+    first, second, extra = contenders["random real"]
+    assert not torch.equal(extra.images, first.images)
+    assert not torch.equal(extra.images, second.images)
+
+
+def test_all_ways_to_weigh_have_the_soft_labels(tmp_path: Path) -> None:
+    one = finish(tmp_path, evaluation="full")[0]
+    logits = torch.zeros(10, 3).half()
+    labels = SoftLabels(logits, (logits,) * 3)
+    contenders = gather_contenders(one.config, one.dataset, one.latents, one.books, one.images, labels)
+    soft = {name for name, sets in contenders.items() if all(data.soft_labels is not None for data in sets)}
+    assert soft == {"distilled", "uniform weights", "share weights", "random, same labels"}
+
+
+def test_where_nothing_is_evaluated_no_random_images_are_read(tmp_path: Path) -> None:
+    one = finish(tmp_path, evaluation="none")[0]
+    assert list(random_images(one.config, one.dataset, one.latents, one.books, SIDE)) == []
+
+
 def test_the_images_that_are_labelled_are_those_that_compete(ragged: Finished) -> None:
     one = ragged
     drawn = random_images(one.config, one.dataset, one.latents, one.books, SIDE)

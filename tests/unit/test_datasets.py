@@ -115,6 +115,22 @@ def test_what_is_held_out_is_in_one_split_only(top, tmp_path):
     assert sorted(train + test) == sorted(name.removeprefix(top) for name in files)
 
 
+@pytest.mark.parametrize("kind", list(WRITERS))
+def test_every_container_holds_the_same_images_out_as_validation(kind, tmp_path):
+    uri = WRITERS[kind](tmp_path, members(n_train=20, n_test=2))
+    dataset = open_dataset(DatasetConfig(uri=uri), access_to(tmp_path), 0.1)
+    held = keys_of(dataset, "validation")
+    assert held == [f"{name}/{n:03d}.png" for name in ("cat", "dog", "eel") for n in (9, 19)]
+    assert len(keys_of(dataset)) == 54
+    assert not set(held) & set(keys_of(dataset))
+
+
+def test_too_few_images_beside_validation_are_refused_with_both_numbers(tmp_path):
+    dataset = open_dataset(DatasetConfig(uri=write_zip(tmp_path / "data.zip", members())), access_to(tmp_path), 0.1)
+    with pytest.raises(EmptyClassError, match="'cat' has 11 training images beside 1 held out for validation"):
+        require_images(dataset, [12, 12, 12])
+
+
 def test_labels_follow_the_class_names_asked_for(tmp_path):
     uri = write_zip(tmp_path / "data.zip", members())
     dataset = opened(uri, tmp_path, class_names=("eel", "cat"))

@@ -207,6 +207,7 @@ def key(fingerprint: str = "f", class_names: tuple[str, ...] = ("a", "b"), **cha
         {"fingerprint": "other"},
         {"class_names": ("b", "a")},
         {"seed": 1},
+        {"evaluation": "full"},  # holds images out of training
         {"dataset": {"uri": "file:///a", "aspect": "pad"}},
         {"dataset": {"uri": "file:///a", "test_share": 0.1}},
         {"prior": {"kind": "fit", "model": "other", "revision": "r"}},

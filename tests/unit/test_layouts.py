@@ -5,10 +5,10 @@ from ddoq.layouts import LeftOut, lay_out, list_images
 from ddoq.sources import LINK, Entry, Member
 
 
-def laid_out(names, class_names=None, every=5):
+def laid_out(names, class_names=None, every=5, validation_every=None):
     left_out = LeftOut()
     listing = list_images([Entry(Member(name, 1)) for name in names], left_out)
-    return lay_out(listing.members, class_names, every, left_out), left_out.sentences()
+    return lay_out(listing.members, class_names, every, left_out, validation_every), left_out.sentences()
 
 
 def names_in(layout, split):
@@ -39,6 +39,37 @@ def test_without_a_test_split_every_nth_image_of_a_class_is_held_out():
 def test_a_train_folder_alone_is_held_out_from():
     layout, _ = laid_out(files("train/", "ab", 5))
     assert names_in(layout, "test") == [["a/4.png"], ["b/4.png"]]
+
+
+@pytest.mark.parametrize("split", ["train/", "data/train/"])
+def test_validation_is_every_nth_image_for_training(split):
+    top = split.removesuffix("train/")
+    layout, _ = laid_out(files(split, "ab", 7) + files(f"{top}test/", "ab", 2), validation_every=3)
+    assert names_in(layout, "validation") == [["a/2.png", "a/5.png"], ["b/2.png", "b/5.png"]]
+    assert names_in(layout, "train")[0] == ["a/0.png", "a/1.png", "a/3.png", "a/4.png", "a/6.png"]
+    assert names_in(layout, "test")[0] == ["a/0.png", "a/1.png"]
+
+
+def test_validation_leaves_the_test_as_it_would_be_without():
+    names = files("", "ab", 9)
+    plain, _ = laid_out(names, every=3)
+    layout, _ = laid_out(names, every=3, validation_every=2)
+    assert names_in(layout, "test") == names_in(plain, "test")
+    assert names_in(layout, "validation")[0] == ["a/1.png", "a/4.png", "a/7.png"]
+    assert sorted(names_in(layout, "train")[0] + names_in(layout, "validation")[0]) == names_in(plain, "train")[0]
+    assert "validation" not in plain.members
+
+
+def test_a_small_class_gives_one_image_for_validation():
+    layout, _ = laid_out(files("train/", "ab", 4) + files("test/", "ab"), validation_every=10)
+    assert names_in(layout, "validation") == [["a/3.png"], ["b/3.png"]]
+    assert names_in(layout, "train")[0] == ["a/0.png", "a/1.png", "a/2.png"]
+
+
+def test_a_class_that_validation_would_leave_nothing_is_refused_by_name():
+    names = files("train/", "a", 4) + files("train/", "b", 1) + files("test/", "ab")
+    with pytest.raises(EmptyClassError, match="class 'b' has 1 training image, which validation would take"):
+        laid_out(names, validation_every=10)
 
 
 @pytest.mark.parametrize("top", ["flowers/", "my data/"])

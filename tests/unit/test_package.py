@@ -120,6 +120,19 @@ def test_one_budget_is_packed_under_plain_names(packed: Path) -> None:
     assert {file.name for file in manifest.files} == SHOWN | {"archive.zip"}
 
 
+def test_where_nothing_was_evaluated_there_is_no_plot_of_it_and_the_card_says_so(
+    ragged: Finished, tmp_path: Path
+) -> None:
+    contents = ragged.contents()
+    package_all([replace(contents, report=replace(contents.report, accuracy={}, by_class={}))], tmp_path, ignore)
+    assert {file.name for file in read_manifest(tmp_path, PackageManifest).files} == (
+        SHOWN - {"accuracy.svg"} | {"archive.zip"}
+    )
+    card = member(tmp_path / "archive.zip", "README.md").decode()
+    assert "Nothing was compared: evaluation is none" in card
+    assert "A recipe that fits, 10 steps of 8 images" in card
+
+
 def test_several_budgets_are_packed_side_by_side_under_their_names(sweep: Path) -> None:
     names = [file.name for file in read_manifest(sweep, PackageManifest).files]
     assert set(names) == {f"{budget}-{name}" for budget in ("ipc-3", "ipc-1") for name in SHOWN | {"archive.zip"}}

@@ -14,7 +14,7 @@ from ddoq.prior_config import DitPrior, StableDiffusionPrior
 from ddoq.provenance import how_made
 from ddoq.report import accuracy_table, gain_of_weights, report_html, report_json, verdict
 from ddoq.teacher_config import CheckpointTeacher
-from ddoq.types import Report, Score
+from ddoq.types import Report, Score, Tuning
 
 CONFIG = DistillConfig(dataset=DatasetConfig(uri="file:///data/pets.zip"))
 BUDGET = Budget("by-class", (3, 12))
@@ -258,6 +258,60 @@ def test_page_and_json_say_by_which_protocol_and_for_how_long_students_were_trai
     assert "protocol small-hard" in text
     made = json.loads(report_json(report(), config, BUDGET))["made"]
     assert made["students"] == {"steps": 1000, "batch_size": 15}
+
+
+NOT_EVALUATED = replace(report(), accuracy={}, figures={"distilled_images": 15, "train_images": 1000})
+RATES = {"distilled": 0.002, "random real": 0.00066667}
+TUNED = replace(
+    report(),
+    figures={**report().figures, "full_data.images": 900},
+    calibration={"distilled": 0.125, "random real": 0.25},
+    tuning=Tuning("3 rates x 1 student", (1 / 3, 1.0, 3.0), 70, {"convnet-3": RATES}, {"convnet-3": {}}),
+)
+
+
+def test_where_nothing_was_evaluated_the_page_says_so_and_has_everything_else() -> None:
+    page = Tags(report_html(NOT_EVALUATED, CONFIG, BUDGET, None))
+    assert "Nothing was compared: evaluation is none, so no student was trained." in page.text
+    assert "Test accuracy" not in page.text
+    assert page.tags.count("svg") == 2
+    assert "What each image stands for" in page.text
+
+
+def test_where_nothing_was_evaluated_the_json_and_the_table_say_so() -> None:
+    document = json.loads(report_json(NOT_EVALUATED, CONFIG, BUDGET))
+    assert (document["accuracy"], document["comparisons"], document["tuning"]) == ({}, [], None)
+    assert document["verdict"] == accuracy_table(NOT_EVALUATED)
+    assert document["verdict"].startswith("Nothing was compared")
+
+
+def test_the_page_and_the_json_tell_the_calibration_error_of_each_contender() -> None:
+    text = Tags(report_html(TUNED, CONFIG, BUDGET, None)).text
+    assert all(words in text for words in ("calibration error %", "12.5", "25.0", "15 bins of confidence"))
+    assert json.loads(report_json(TUNED, CONFIG, BUDGET))["calibration"] == {"distilled": 0.125, "random real": 0.25}
+    assert "calibration" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text
+
+
+def test_the_page_and_the_json_tell_the_rates_that_were_chosen_and_what_that_cost() -> None:
+    text = " ".join(Tags(report_html(TUNED, CONFIG, BUDGET, None)).text.split())
+    assert "Tuned on 70 validation images" in text
+    assert "3 rates x 1 student" in text
+    assert "0.000667" in text
+    assert "Students of full data see 900 images" in text
+    tuning = json.loads(report_json(TUNED, CONFIG, BUDGET))["tuning"]
+    assert tuning["rates"]["convnet-3"]["distilled"] == 0.002
+    assert "Learning rates" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text
+
+
+def test_every_rival_is_said_to_be_distinguishable_or_not() -> None:
+    among = BETTER | {"share weights": score([0.92, 0.90, 0.91]), "full data": score([0.97, 0.98, 0.99])}
+    page = " ".join(Tags(report_html(report(among), CONFIG, BUDGET, None)).text.split())
+    for rival, words in (
+        ("random real", "distilled is better"),
+        ("share weights", "not distinguishable"),
+        ("full data", "distilled is worse"),
+    ):
+        assert words in page.split("Test accuracy", 1)[1].rsplit(rival, 1)[1][:60], rival
 
 
 def test_soft_labels_are_compared_with_soft_labels() -> None:

@@ -1,6 +1,7 @@
 """The report's figures and remarks say what was done, and to how many."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from ddoq.datasets import BadImage
 from ddoq.errors import BadImagesError
 from ddoq.evaluate import score
 from ddoq.summary import summarize
-from ddoq.types import Report
+from ddoq.types import Report, Scores, Tuning
 from tests.finished import SCORES, SIDE, Finished, finish
 
 
@@ -112,6 +113,34 @@ def test_accuracies_of_classes_have_their_names_but_for_those_that_were_not_test
         "distilled": {"cat": 0.9, "eel": 1.0},
         "random real": {"cat": 0.8, "eel": 0.8},
     }
+
+
+def test_what_was_held_out_as_validation_is_remarked_on(tmp_path: Path) -> None:
+    one = finish(tmp_path, evaluation="full")[0]
+    assert "8% of each class's training images were held out as validation before anything else." in remarks_of(one)
+    assert report_of(one).figures["train_images"] == 33
+
+
+def test_without_validation_nothing_is_said_of_it(ragged: Finished) -> None:
+    assert "validation" not in remarks_of(ragged)
+
+
+def test_where_nothing_was_evaluated_there_are_figures_but_none_of_a_test(ragged: Finished) -> None:
+    report = summarize(ragged.config, ragged.dataset, ragged.latents, ragged.books, Scores({}, {}), [])
+    assert (report.accuracy, report.by_network, report.by_class, report.calibration) == ({}, {}, {}, {})
+    assert report.figures["distilled_images"] == 10
+    assert "test_images" not in report.figures
+
+
+def test_what_evaluation_found_goes_into_the_report(ragged: Finished) -> None:
+    tuning = Tuning("one", (1.0,), 5, {"convnet-3": {"distilled": 0.1}}, {"convnet-3": {"distilled": (0.5,)}})
+    found = replace(
+        SCORES, calibration={"distilled": 0.2}, tuning=tuning, figures={"validation_images": 5}, remarks=("Look.",)
+    )
+    report = summarize(ragged.config, ragged.dataset, ragged.latents, ragged.books, found, [])
+    assert (report.calibration, report.tuning) == ({"distilled": 0.2}, tuning)
+    assert report.figures["validation_images"] == 5
+    assert report.remarks[-1] == "Look."
 
 
 def test_the_first_network_decides_and_several_are_told_apart(ragged: Finished) -> None:

@@ -91,6 +91,34 @@ def test_what_is_held_out_counts_through_all_files_and_row_groups(tmp_path):
     assert sorted(train + test) == [(f"row-{i:07d}", "ab"[i % 2]) for i in range(60)]
 
 
+def test_validation_is_every_nth_row_for_training_of_a_class(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"{i}.parquet", table_of(["a", "b"] * 10), row_group_size=7)
+    config, access = DatasetConfig(uri=tmp_path.as_uri()), access_to(tmp_path)
+    plain, dataset = open_dataset(config, access), open_dataset(config, access, 0.1)
+    assert dataset.counts == {"train": (22, 22), "test": (6, 6), "validation": (2, 2)}
+    assert labelled_keys(dataset, "test") == labelled_keys(plain, "test")
+    of_plain = labelled_keys(plain, "train")
+    held = [row for name in "ab" for row in [pair for pair in of_plain if pair[1] == name][9::10]]
+    assert sorted(labelled_keys(dataset, "validation")) == sorted(held)
+    assert sorted(labelled_keys(dataset, "train") + held) == sorted(of_plain)
+
+
+def test_validation_of_files_with_a_test_split_is_of_those_for_training(tmp_path):
+    write(tmp_path / "data" / "train-0.parquet", table_of(["a", "b"] * 3))
+    write(tmp_path / "data" / "test-0.parquet", table_of(["a", "b"]))
+    dataset = open_dataset(DatasetConfig(uri=tmp_path.as_uri()), access_to(tmp_path), 0.1)
+    assert dataset.counts == {"train": (2, 2), "test": (1, 1), "validation": (1, 1)}
+    assert labelled_keys(dataset, "validation") == [("row-0000004", "a"), ("row-0000005", "b")]
+
+
+def test_a_class_that_validation_would_leave_no_row_is_refused(tmp_path):
+    write(tmp_path / "data" / "train-0.parquet", table_of(["a", "a", "b"]))
+    write(tmp_path / "data" / "test-0.parquet", table_of(["a", "b"]))
+    with pytest.raises(EmptyClassError, match="class 'b' has 1 training image, which validation would take"):
+        open_dataset(DatasetConfig(uri=tmp_path.as_uri()), access_to(tmp_path), 0.1)
+
+
 def test_some_rows_are_given_without_the_others(tmp_path):
     dataset = opened(write(tmp_path / "x.parquet", table_of(["a", "b"] * 20), row_group_size=7), tmp_path)
     wanted = ["row-0000002", "row-0000030"]
