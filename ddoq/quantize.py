@@ -46,7 +46,7 @@ class Effort:
     tolerance: float
 
 
-EFFORTS = {"fast": Effort(1, 0, 1e-3), "default": Effort(4, 16, 3e-4), "best": Effort(8, 100, 0.0)}
+EFFORTS = {"fast": Effort(1, 0, 1e-3), "default": Effort(4, 16, 2.5e-4), "best": Effort(8, 100, 0.0)}
 
 
 @dataclass(frozen=True)
