@@ -22,6 +22,7 @@ from ddoq import kernels, row_kernels
 from ddoq.row_kernels import Doubles, Floats, Ints
 
 BLOCKS = 4  # of rows in the symmetric product: 5/8 of the full one
+LEAST_ROWS = 256  # of a block: below, copying is dearer than multiplying
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _products_in_bytes(z: Float[Tensor, "n d"]) -> Floats:
     """The upper blocks by 8-bit products, the lower ones by symmetry."""
     rounded, scales = row_kernels.round_to_bytes(z.numpy())
     rows, products = torch.from_numpy(rounded), np.empty((len(z), len(z)), np.float32)
-    step = -(-len(z) // BLOCKS)
+    step = max(-(-len(z) // BLOCKS), LEAST_ROWS)
     for start in range(0, len(z), step):
         part = torch._int_mm(rows[start : start + step], rows[start:].T)
         kernels.place_products(part.numpy(), scales, start, products)

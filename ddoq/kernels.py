@@ -21,9 +21,21 @@ def place_products(part: NDArray[np.int32], scales: Floats, start: int, products
     for i in range(part.shape[0]):
         for j in range(part.shape[1]):
             products[start + i, start + j] = part[i, j] * (scales[start + i] * scales[start + j])
-    for j in range(part.shape[1]):
+    for j in range(part.shape[0], part.shape[1]):
         for i in range(part.shape[0]):
             products[start + j, start + i] = products[start + i, start + j]
+
+
+@njit(nogil=True, cache=True, fastmath=REORDER)
+def come_closer(of_row: Floats, norms: Floats, norm: float, mass: Floats, nearest: Floats, closer: Floats) -> float:
+    """Squared distance of each row to the nearest seed with one row more among the seeds, and the cost of that."""
+    cost = 0.0
+    for i in range(len(of_row)):
+        distance = norms[i] + norm - np.float32(2) * of_row[i]
+        distance = distance if distance > 0 else np.float32(0)
+        closer[i] = distance if distance < nearest[i] else nearest[i]
+        cost += mass[i] * closer[i]
+    return cost
 
 
 @njit(nogil=True, cache=True)
@@ -32,7 +44,7 @@ def draw_seeds(products: Floats, norms: Floats, mass: Floats, k: int, uniforms: 
     n = len(norms)
     rows = np.full(k, -1, np.int64)
     nearest, best, candidate = np.ones(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    chances = np.empty(n, np.float64)
+    chances, far = np.empty(n, np.float64), np.full(n, np.inf, np.float32)
     for place in range(k):
         total = 0.0
         for i in range(n):
@@ -45,11 +57,7 @@ def draw_seeds(products: Floats, norms: Floats, mass: Floats, k: int, uniforms: 
             row = min(np.searchsorted(chances, point * total, side="right"), n - 1)
             while nearest[row] <= 0:
                 row -= 1
-            cost = 0.0
-            for i in range(n):
-                distance = max(norms[i] + norms[row] - 2 * products[row, i], np.float32(0))
-                candidate[i] = min(distance, nearest[i]) if place else distance
-                cost += mass[i] * candidate[i]
+            cost = come_closer(products[row], norms, norms[row], mass, nearest if place else far, candidate)
             candidate[row] = 0
             if cost < least:
                 least, rows[place] = cost, row
@@ -120,18 +128,24 @@ def count_cheaper(gram: Products, parts: Parts, start: int, stop: int) -> Floats
 
 
 @njit(nogil=True, cache=True, fastmath=REORDER)
-def move_to_cheapest(gram: Products, parts: Parts, row: int) -> bool:
+def to_prices(norm: float, m: float, to_row: Floats, within: Doubles, masses: Doubles, prices: Doubles) -> None:
+    """What it costs to put a row into each cell, for a unit of its mass."""
+    for c in range(len(masses)):
+        inverse = 1 / masses[c]
+        prices[c] = (norm + (within[c] * inverse - 2 * to_row[c]) * inverse) * masses[c] / (masses[c] + m)
+
+
+@njit(nogil=True, cache=True, fastmath=REORDER)
+def move_to_cheapest(gram: Products, parts: Parts, row: int, prices: Doubles) -> bool:
     """Move a row that is not alone by the rule, if that lowers the cost."""
     _, norms, mass = gram
     cells, reach, within, masses = parts
     a, m, norm = cells[row], mass[row], norms[row]
     own = norm - 2 * reach[a, row] / masses[a] + within[a] / masses[a] ** 2
-    least, b = own * masses[a] / (masses[a] - m) * (1 - 1e-6), -1
-    for c in range(len(masses)):
-        cost = (norm - 2 * reach[c, row] / masses[c] + within[c] / masses[c] ** 2) * masses[c] / (masses[c] + m)
-        if cost < least and c != a:
-            least, b = cost, c
-    if b < 0:
+    to_prices(norm, m, reach[:, row], within, masses, prices)
+    prices[a] = np.inf
+    b = np.argmin(prices)
+    if prices[b] >= own * masses[a] / (masses[a] - m) * (1 - 1e-6):
         return False
     shift(gram, parts, row, a, -m)
     shift(gram, parts, row, b, m)
@@ -141,14 +155,14 @@ def move_to_cheapest(gram: Products, parts: Parts, row: int) -> bool:
 
 @njit(nogil=True, cache=True)
 def exchange(gram: Products, parts: Parts, max_passes: int) -> int:
-    n = len(parts[0])
+    n, prices = len(parts[0]), np.empty(len(parts[3]))
     for n_passes in range(1, max_passes + 1):
         n_moved = 0
         for start in range(0, n, STRIP):
             counts = count_cheaper(gram, parts, start, min(start + STRIP, n))
             for i in range(len(counts)):
                 if counts[i] > 1 and parts[3][parts[0][start + i]] > 1.5 * gram[2][start + i]:
-                    n_moved += move_to_cheapest(gram, parts, start + i)
+                    n_moved += move_to_cheapest(gram, parts, start + i, prices)
         if n_moved == 0:
             return n_passes
     return max_passes

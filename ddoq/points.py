@@ -5,17 +5,16 @@ moves rows by Hartigan & Wong's rule. Within a block these distances lag behind 
 against the two centroids as they are: no move ever raises the cost, and a pass without one has seen true distances.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ddoq import row_kernels
-from ddoq.row_kernels import Bytes, Doubles, Floats, Ints
+from ddoq.row_kernels import Bytes, Dots, Doubles, Floats, Ints
 
 BLOCK_ROWS = 2048
 LARGE_ROWS = 20_000  # from here on several blocks share one set of centroids, so that they can be multiplied at once
@@ -36,7 +35,7 @@ class Cells:
     @property
     def centroids(self) -> Float[Tensor, "k d"]:
         """Means of the cells."""
-        return torch.from_numpy((self.sums / self.masses[:, None]).astype(np.float32))
+        return torch.from_numpy(row_kernels.means_of(self.sums, self.masses)[0][: len(self.sums)])
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,21 @@ def round_rows(z: Float[Tensor, "n d"]) -> Rounded | None:
     return Rounded(*row_kernels.round_to_bytes(z.numpy()))
 
 
-def nearest(cells: Cells, z: Float[Tensor, "n d"], rounded: Rounded | None) -> Int[Tensor, " n"]:
+def cost_of(cells: Cells) -> float:
+    """Sum of the masses times the squared distances to the centroids of the cells."""
+    total = float(cells.mass.double() @ cells.norms.double())
+    return total - float((np.square(cells.sums).sum(axis=1) / cells.masses).sum())
+
+
+def nearest(cells: Cells, z: Float[Tensor, "n d"], rounded: Rounded | None) -> Ints:
     """Nearest centroid of each row, the first of equals, a block of rows at a time."""
-    multiply = _multiplier(cells.centroids, z, rounded)
-    blocks = (slice(start, start + BLOCK_ROWS) for start in range(0, len(z), BLOCK_ROWS))
-    return torch.cat([torch.from_numpy(multiply(rows)).argmin(dim=1) for rows in blocks])
+    table = _table(cells, z, rounded)
+    found = np.empty(len(z), np.int64)
+    for start in range(0, len(z), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        dots, scales = table.multiply(rows)
+        row_kernels.nearest_in_block(dots, scales, table.means[2], table.means[1], found[rows])
+    return found
 
 
 def exchange_pass(
@@ -90,15 +99,15 @@ def exchange_pass(
     """
     n = len(cells.z)
     together = LARGE_BLOCKS if n > LARGE_ROWS else 1
-    norms, mass, seen = cells.norms.numpy(), cells.mass.numpy(), cells.of_rows.copy()
+    seen = cells.of_rows.copy()
     starts = range(0, n, BLOCK_ROWS)
     moved, saved = 0, 0.0
     for first in range(0, len(starts), together):
         group = [slice(start, start + BLOCK_ROWS) for start in starts[first : first + together]]
-        for rows, (products, restless) in zip(group, _compare(cells, group, threads, rounded), strict=True):
-            block = (cells.z[rows].numpy(), norms[rows], mass[rows], products)
+        table = _table(cells, cells.z, rounded)
+        for rows, (block, restless) in zip(group, _compare(cells, table, group, threads), strict=True):
             state = (cells.of_rows[rows], cells.sums, cells.masses)
-            counted, fell = row_kernels.exchange_block(block, state, restless, seen[rows], may_move)
+            counted, fell = row_kernels.exchange_block(block, table.means, state, restless, seen[rows], may_move)
             moved, saved = moved + counted, saved + fell
     return Pass(moved, saved, seen)
 
@@ -109,33 +118,40 @@ def distances_to(z: Float[Tensor, "n d"], centroids: Float[Tensor, "k d"], of_ro
     return distances
 
 
-def _compare(
-    cells: Cells, group: list[slice], threads: ThreadPoolExecutor | None, rounded: Rounded | None
-) -> list[tuple[Floats, Ints]]:
-    """For each block, |c|^2 - 2 z c for every row z and centroid c, and the rows that may want to move."""
-    multiply, masses = _multiplier(cells.centroids, cells.z, rounded), cells.masses.copy()
+@dataclass(frozen=True)
+class _Table:
+    """Centroids as they are at one moment, padded and, if the rows are, rounded, to be multiplied with these."""
 
-    def compare(rows: slice) -> tuple[Floats, Ints]:
-        products = multiply(rows)
-        norms, mass = cells.norms[rows].numpy(), cells.mass[rows].numpy()
-        return products, row_kernels.find_restless(products, norms, mass, cells.of_rows[rows], masses)
+    z: Float[Tensor, "n d"]
+    rounded: Rounded | None
+    means: row_kernels.Means
+    columns: Tensor
+
+    def multiply(self, rows: slice) -> tuple[Dots, Floats]:
+        """Products of a block of rows with the centroids, and the scales of these rows."""
+        if self.rounded is None:
+            return torch.mm(self.z[rows], self.columns).numpy(), np.ones(len(self.z[rows]), np.float32)
+        return torch._int_mm(torch.from_numpy(self.rounded.rows[rows]), self.columns).numpy(), self.rounded.scales[rows]
+
+
+def _table(cells: Cells, z: Float[Tensor, "n d"], rounded: Rounded | None) -> _Table:
+    """The centroids of `cells`, to be multiplied with rows `z`, which need not be those of `cells`."""
+    centroids, squares = row_kernels.means_of(cells.sums, cells.masses)
+    if rounded is None:
+        ones = np.ones(len(squares), np.float32)
+        return _Table(z, None, (centroids, squares, ones), torch.from_numpy(centroids).T)
+    whole, scales = row_kernels.round_to_bytes(centroids)
+    return _Table(z, rounded, (centroids, squares, scales), torch.from_numpy(whole).T)
+
+
+def _compare(
+    cells: Cells, table: _Table, group: list[slice], threads: ThreadPoolExecutor | None
+) -> list[tuple[row_kernels.Block, Ints]]:
+    """For each block, the products of its rows with the centroids, and the rows that may want to move."""
+    masses, norms, mass = cells.masses.copy(), cells.norms.numpy(), cells.mass.numpy()
+
+    def compare(rows: slice) -> tuple[row_kernels.Block, Ints]:
+        block = (cells.z[rows].numpy(), norms[rows], mass[rows], *table.multiply(rows))
+        return block, row_kernels.find_restless(block, table.means, cells.of_rows[rows], masses)
 
     return list(threads.map(compare, group) if threads and len(group) > 1 else map(compare, group))
-
-
-def _multiplier(
-    centroids: Float[Tensor, "k d"], z: Float[Tensor, "n d"], rounded: Rounded | None
-) -> Callable[[slice], Floats]:
-    """The product of a block of rows with the centroids, |c|^2 - 2 z c, exact or of rounded rows."""
-    offset = centroids.square().sum(dim=1)
-    if rounded is None:
-        return lambda rows: torch.addmm(offset, z[rows], centroids.T, alpha=-2).numpy()
-    whole, scales = row_kernels.round_to_bytes(centroids.numpy())
-    columns = torch.from_numpy(whole).T
-
-    def multiply(rows: slice) -> Floats:
-        ints = torch._int_mm(torch.from_numpy(rounded.rows[rows]), columns).numpy()
-        products: Floats = row_kernels.scale_products(ints, rounded.scales[rows], scales, offset.numpy())
-        return products
-
-    return multiply

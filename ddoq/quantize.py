@@ -28,7 +28,8 @@ from ddoq.types import Codebook
 
 GRAM_ROWS = 4096  # at most: 64 MiB of inner products, twice that while they are rounded
 ROWS_A_DIMENSION = 8  # up to here the inner products are cheap beside the passes that they save
-SAMPLE_ROWS = 16  # a codeword, where they are not
+SAMPLE_ROWS = 12  # a codeword, where they are not
+LEAST_SAMPLE = 256  # rows of a sample: fewer are no saving
 SAMPLE_SWAPS = 20  # times fewer in a sample: what they gain there is not gained on all rows
 ORIGIN_ROWS = 64  # whose mean is near enough to that of a class
 
@@ -45,7 +46,7 @@ class Effort:
     tolerance: float
 
 
-EFFORTS = {"fast": Effort(1, 0, 1e-3), "default": Effort(4, 16, 3e-4), "best": Effort(8, 100, 0.0)}
+EFFORTS = {"fast": Effort(1, 0, 1e-3), "default": Effort(4, 16, 2.5e-4), "best": Effort(8, 100, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def quantize(
         mass: Positive mass of each row; one each when left out.
 
     Returns:
-        Centroids, their Voronoi masses (all > 0, sum 1), counts, medoids, cells and the mean squared distortion.
+        Centroids, their Voronoi masses (all > 0, sum 1), counts, medoids, cells and the mean squared distortion, at the
+        end, of the start found in inner products and after each pass over the rows.
 
     Raises:
         EmptyClassError: fewer than `k` distinct rows.
@@ -156,7 +158,7 @@ def _sweep(task: Task, ks: Sequence[int], threads: ThreadPoolExecutor | None) ->
 def _start(task: Task, ks: Sequence[int]) -> Mapping[int, Ints]:
     """A good partition of all rows for each of the rising `ks`, found in inner products: of a sample, if need be."""
     n, d = task.z.shape
-    n_sample = n if _has_gram(n, d) else min(n, GRAM_ROWS, SAMPLE_ROWS * ks[-1])
+    n_sample = n if _has_gram(n, d) else min(n, GRAM_ROWS, max(LEAST_SAMPLE, SAMPLE_ROWS * ks[-1]))
     rows = torch.arange(n) if n_sample == n else torch.randperm(n, generator=task.rng)[:n_sample].sort().values
     sample = task.z if n_sample == n else task.z[rows]
     products = gram.gram_of(sample, task.norms[rows], task.mass[rows])
@@ -196,7 +198,7 @@ def _better(products: gram.Gram, one: gram.Partition, other: gram.Partition, max
 def _widen(task: Task, rows: Tensor, cells: Ints, k: int) -> Ints:
     """Give every row the nearest centroid of a sample's partition; the sample keeps its cells, so none is empty."""
     sample = points.gather(task.z[rows], task.norms[rows], task.mass[rows], cells, k)
-    of_rows: Ints = points.nearest(sample, task.z, task.rounded).numpy()
+    of_rows = points.nearest(sample, task.z, task.rounded)
     of_rows[rows.numpy()] = cells
     return of_rows
 
@@ -219,38 +221,37 @@ def _distinct_start(task: Task, k: int) -> Ints:
 def _settle(task: Task, of_rows: Ints, k: int, threads: ThreadPoolExecutor | None) -> Codebook:
     """Exchange on the rows themselves until nothing moves or little is saved, then read off the codebook."""
     cells = points.gather(task.z, task.norms, task.mass, of_rows, k)
-    seen, n_passes = _exchange(task, cells, threads)
+    seen, history = _exchange(task, cells, threads)
     while seen.moved:  # the cells of the last centroids; should one be empty, moving rows fills it
         seen = points.exchange_pass(cells, False, threads)
         if np.bincount(seen.nearest, minlength=k).all():
             break
         seen = points.exchange_pass(cells, True, threads)
-    return _read_off(task, cells.centroids, seen, n_passes)
+    return _read_off(task, cells.centroids, seen, history)
 
 
-def _exchange(task: Task, cells: points.Cells, threads: ThreadPoolExecutor | None) -> tuple[points.Pass, int]:
-    """Pass until nothing moves or little is saved, in rounded rows first; answer the last pass and their number."""
-    total = float(task.mass.double() @ task.norms.double())
+def _exchange(task: Task, cells: points.Cells, threads: ThreadPoolExecutor | None) -> tuple[points.Pass, list[float]]:
+    """Pass until nothing moves or little is saved, in rounded rows first; answer the last pass and all costs."""
+    costs = [points.cost_of(cells)]
     rounded = task.rounded if task.max_passes > 1 else None
     for n_passes in range(1, task.max_passes + 1):
         seen = points.exchange_pass(cells, True, threads, rounded)
-        cost = total - float((np.square(cells.sums).sum(axis=1) / cells.masses).sum())
-        is_settled = seen.moved == 0 or seen.saved < task.effort.tolerance * cost
+        costs.append(costs[-1] - seen.saved)
+        is_settled = seen.moved == 0 or seen.saved < task.effort.tolerance * costs[-1]
         if is_settled and rounded is None:
             break
         if is_settled or n_passes == task.max_passes - 1:
             rounded = None  # the last word is with the rows as they are
-    return seen, n_passes
+    return seen, costs
 
 
-def _read_off(task: Task, centroids: Float[Tensor, "k d"], seen: points.Pass, n_passes: int) -> Codebook:
+def _read_off(task: Task, centroids: Float[Tensor, "k d"], seen: points.Pass, costs: Sequence[float]) -> Codebook:
     """Masses, medoids and distortion of exactly these centroids."""
     k, cells = len(centroids), seen.nearest
     distances = points.distances_to(task.z, centroids, cells)
     mass = task.mass.double().numpy()
     shares = np.bincount(cells, mass, minlength=k)
-    order = np.lexsort((distances, cells))
-    medoids = order[np.searchsorted(cells[order], np.arange(k))]
+    medoids = row_kernels.medoids_of(cells, distances, k)
     return Codebook(
         centroids=centroids + task.origin,
         weights=torch.from_numpy(shares / shares.sum()).float(),
@@ -258,6 +259,7 @@ def _read_off(task: Task, centroids: Float[Tensor, "k d"], seen: points.Pass, n_
         medoids=torch.from_numpy(medoids),
         cells=torch.from_numpy(cells),
         distortion=float(mass @ distances / mass.sum()),
-        iterations=n_passes,
+        iterations=len(costs) - 1,
         is_fixed_point=seen.moved == 0,
+        history=tuple(max(cost, 0.0) / float(mass.sum()) for cost in costs),
     )

@@ -69,6 +69,19 @@ def test_distortion_is_the_mean_squared_distance_to_the_nearest_returned_centroi
     assert book.distortion == pytest.approx(float(distances(z, book.centroids).min(dim=1).values.mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(500, 300), (6000, 8)])  # all inner products, a sample of them
+def test_the_history_falls_from_the_start_to_the_distortion_with_a_value_a_pass(shape):
+    z = cloud(*shape)
+    book = quantize(z, 20, QuantizerConfig(), stream(1))
+    assert len(book.history) == 1 + book.iterations
+    assert list(book.history) == sorted(book.history, reverse=True)
+    assert book.history[0] <= float((z - z.mean(dim=0)).square().sum(dim=1).mean())
+    assert book.history[-1] == pytest.approx(
+        book.distortion, rel=1e-3
+    )  # the last cells are those of the last centroids
+    assert book.distortion <= book.history[-1] * (1 + 1e-6)
+
+
 def test_centroids_are_the_means_of_their_cells():
     z = cloud()
     book = quantize(z, 8, BEST, stream(1))
@@ -166,6 +179,17 @@ def test_a_pass_over_rounded_rows_never_raises_the_cost_and_leaves_little_to_the
         assert now < before
         before = now
     assert points.exchange_pass(cells, True, None).saved <= 1e-3 * (start - before)
+
+
+@pytest.mark.parametrize("k", [3, 16, 21])  # fewer than numbers in a register, as many, more
+@pytest.mark.parametrize("is_rounded", [False, True])
+def test_the_nearest_centroid_of_each_row_is_found_whatever_their_number(k, is_rounded):
+    z = cloud(700, 24)
+    z = z - z.mean(dim=0)
+    cells = gather(z, torch.ones(len(z)), np.arange(len(z)) % k, k)
+    found = torch.from_numpy(points.nearest(cells, z, points.round_rows(z) if is_rounded else None))
+    true = distances(z, cells.centroids)
+    assert (true.gather(1, found[:, None])[:, 0] <= true.min(dim=1).values * (1.03 if is_rounded else 1 + 1e-5)).all()
 
 
 def test_rounding_to_bytes_uses_the_whole_range_of_each_row_and_keeps_rows_of_zeros():
