@@ -49,7 +49,7 @@ REMARKS: Mapping[ReducerName, str] = MappingProxyType(
 class ClassEntry:
     """One class: mean squared distortion, passes, whether no row can move, and the keys of the medoids' images.
 
-    `remark` says, for a class that memory has no room for, what was done instead.
+    `remark` says, for a class that memory has no room for, what was done instead; `history` is that of the codebook.
     """
 
     n_codewords: int
@@ -58,6 +58,7 @@ class ClassEntry:
     is_fixed_point: bool
     medoids: tuple[str, ...]
     remark: str = ""
+    history: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Codebooks:
             distortion=entry.distortion,
             iterations=entry.iterations,
             is_fixed_point=entry.is_fixed_point,
+            history=entry.history,
         )
 
 
@@ -235,7 +237,8 @@ def _close(folder: Path, budget: Budget, entries: list[ClassEntry]) -> Codebooks
 
 def _entry(book: Codebook, keys: list[str], remark: str) -> ClassEntry:
     medoids = tuple(keys[row] for row in book.medoids)
-    return ClassEntry(len(book.counts), book.distortion, book.iterations, book.is_fixed_point, medoids, remark)
+    n, is_fixed_point = len(book.counts), book.is_fixed_point
+    return ClassEntry(n, book.distortion, book.iterations, is_fixed_point, medoids, remark, book.history)
 
 
 def _reduce_each(reduction: Reduction, plan: Plan) -> Iterator[tuple[Codebook, ...]]:

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ddoq.archive import METADATA, SOFT_LABELS, SPLIT, Member, Recipe, folder_names, write_archive
+from ddoq.citations import bibtex, in_words
 from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
 from ddoq.events import Event, OnEvent, Stage
@@ -27,6 +28,7 @@ from ddoq.manifests import write_manifest
 from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
 from ddoq.provenance import how_made, of_each_class
 from ddoq.report import accuracy_table, report_html, report_json
+from ddoq.report_plots import more_plots
 from ddoq.types import Report
 from ddoq.weights import training_weights
 
@@ -112,6 +114,7 @@ def _shown(contents: Contents) -> Mapping[str, bytes]:
         "accuracy.svg": accuracy_bars(report.accuracy, 1 / len(contents.class_names)).encode(),
         "weights.svg": weight_strip(report.weights).encode(),
         "distortion.svg": distortion_bars(report.distortion).encode(),
+        **{name: plot.encode() for name, plot in more_plots(report).items()},
         "overview.png": overview,
     }
 
@@ -122,6 +125,7 @@ def _data(contents: Contents) -> Mapping[str, bytes]:
         METADATA: _metadata(contents),
         "codebook.safetensors": _codebook(contents),
         "config.json": contents.config.model_dump_json(indent=1).encode(),
+        "citations.bib": bibtex(contents.report.citations).encode(),
         **({SOFT_LABELS: save({"logits": soft.distilled})} if soft else {}),
     }
 
@@ -208,6 +212,7 @@ def _card(contents: Contents, archive_name: str) -> bytes:
         recipe=contents.recipe,
         table=accuracy_table(report),
         remarks=report.remarks,
+        citations=[(citation.used_for, in_words(citation)) for citation in report.citations],
     )
     return card.encode()
 

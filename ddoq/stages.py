@@ -22,6 +22,7 @@ from ddoq.generate import generate, open_images, show
 from ddoq.labels import SoftLabels, Teacher, close_labels, open_labels, write_labels
 from ddoq.latents import encode, open_latents
 from ddoq.manifests import read_manifest, write_manifest
+from ddoq.measures import Measured, measure
 from ddoq.package import Contents, package_all
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder
 from ddoq.recipes import recipe
@@ -29,6 +30,7 @@ from ddoq.sources import Access
 from ddoq.students import TrainingPlan
 from ddoq.summary import summarize
 from ddoq.types import Report
+from ddoq.usage import measure_usage
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def run_stage(stage: Stage, run: Run) -> None:
     """Run one stage from the start; the stages before it must be complete in `run.folders`."""
     shutil.rmtree(run.folders[stage], ignore_errors=True)
     run.folders[stage].mkdir(parents=True)
-    STAGES[stage](run)
+    with measure_usage(run.folders[stage]):
+        STAGES[stage](run)
 
 
 def needs(stage: Stage, config: DistillConfig) -> tuple[Stage, ...]:
@@ -185,10 +188,13 @@ def _evaluate(run: Run) -> None:
 def _evaluate_one(run: Run, books: Codebooks, plan: TrainingPlan, on_event: OnEvent) -> Report:
     dataset, latents = _dataset(run), open_latents(run.folders[Stage.ENCODE])
     images = open_images(run.folders[Stage.GENERATE] / books.budget.name)
-    contenders = gather_contenders(run.config, dataset, latents, books, images, _labels(run, books))
+    soft = _labels(run, books)
+    contenders = gather_contenders(run.config, dataset, latents, books, images, soft)
     bad: list[BadImage] = []
     scores = evaluate(contenders, stream_test(run.config, dataset, bad), plan, on_event)
-    return summarize(run.config, dataset, latents, books, scores, bad)
+    n_soft = soft.distilled.nbytes if soft else 0
+    what = Measured(run.config, dataset.class_names, latents, books, images, lambda: load_encoder(run.config), n_soft)
+    return summarize(run.config, dataset, latents, books, scores, bad, measure(what))
 
 
 def _package(run: Run) -> None:

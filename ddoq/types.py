@@ -10,12 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled real image, RGB, cropped and resized to a square; `size` is (width, height) as it was stored."""
+    """One labelled real image, RGB, cropped and resized to a square.
+
+    `size` is (width, height) as it was stored, `n_bytes` what its file or field held.
+    """
 
     key: str
     image: UInt8[Tensor, "3 h h"]
     label: int
     size: tuple[int, int]
+    n_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Codebook:
     cell. `medoids` are the rows of the latents nearest to each centroid. `cells` are the codewords of the rows.
     `distortion` is the mean squared distance. `is_fixed_point` says that no single row lowers it by changing its cell;
     it is False where nobody looked. Where rows were chosen instead, the centroids are the medoids themselves.
+    `history` is the mean squared distance after seeding and after each pass, where it was kept.
     """
 
     centroids: Float[Tensor, "k d"]
@@ -36,6 +41,7 @@ class Codebook:
     distortion: float
     iterations: int
     is_fixed_point: bool
+    history: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,41 @@ class Scores:
         return next(iter(self.by_network.values()))
 
 
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class MappedClass:
+    """Some latents of one class and its heaviest codewords on the two axes; `weights` are the masses of the latter."""
+
+    latents: tuple[Place, ...]
+    codewords: tuple[Place, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LatentMap:
+    """Latents seen along the two axes on which those drawn vary most, which hold these `shares` of their variance."""
+
+    shares: tuple[float, float]
+    classes: Mapping[str, MappedClass]
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A source of what was done: `used_for` says what. A model has no authors here and no year, but a revision."""
+
+    key: str
+    used_for: str
+    title: str
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    venue: str = ""
+    arxiv: str = ""
+    url: str = ""
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class Report:
     """How good a distilled set is. Figures only; times are kept outside, since they differ from run to run.
@@ -94,6 +135,7 @@ class Report:
     `accuracy` is by contender, of the first network; `distortion` (mean squared, of the latents) and `weights` (Voronoi
     masses, falling) by class; `remarks` are sentences on what the dataset made necessary. `by_network` has the
     accuracies of every network, where there are several; `by_class` those of the first, by contender and class.
+    `latent_map` shows latents and codewords, `history` has the distortion by pass of some classes.
     """
 
     accuracy: Mapping[str, Score]
@@ -103,3 +145,6 @@ class Report:
     remarks: tuple[str, ...]
     by_network: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     by_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    latent_map: LatentMap | None = None
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    citations: tuple[Citation, ...] = ()
