@@ -305,3 +305,10 @@ def test_the_page_says_who_has_the_labels_of_the_teacher() -> None:
     words = "The teacher's labels are those of distilled, of uniform weights and of random, same labels"
     assert words in Tags(report_html(report(), soft, BUDGET, None)).text
     assert "teacher" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text.split("Exactly what was run")[0]
+
+
+def test_large_whole_figures_keep_all_their_digits() -> None:
+    told = replace(report(), figures={**report().figures, "bytes.train": 25331718.0, "distortion": 473.456779})
+    text = Tags(report_html(told, CONFIG, BUDGET, None)).text
+    assert "25,331,718" in text
+    assert "473.457" in text
