@@ -47,6 +47,7 @@ def _show_stage(stage: Stage, job: Job, end: datetime) -> StageView:
         done=sum(unit.done for unit in units),
         total=sum(unit.total for unit in units),
         seconds=_seconds(units, end),
+        peak_bytes=max((unit.peak_bytes for unit in units if unit.peak_bytes is not None), default=None),
         attempts=max((unit.attempt for unit in units), default=0),
     )
 

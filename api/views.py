@@ -25,6 +25,9 @@ class StageView(View):
     done: int = Field(description="Finished pieces of `total`; what a piece is differs between stages.")
     total: int = Field(description="Pieces; 0 until known.")
     seconds: float | None = Field(description="From its first start to its end, or until now; null before it starts.")
+    peak_bytes: int | None = Field(
+        description="Resident memory at most of a process that worked on it; null before its first end."
+    )
     attempts: int = Field(description="How often a worker began it; more than 1 after a crash or a deployment.")
 
 

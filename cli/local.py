@@ -1,6 +1,7 @@
 """`ddoq distill` and `ddoq fit`: the algorithm alone, reading whatever this user may read."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from ddoq.config import DistillConfig
 from ddoq.distill import distill, fit_prior
 from ddoq.events import OnEvent, Stage
 from ddoq.manifests import read_manifest
+from ddoq.measure_words import in_bytes
 from ddoq.report import accuracy_table
+from ddoq.run import EvaluateManifest
 from ddoq.sources import Access
-from ddoq.stages import EvaluateManifest
+from ddoq.usage import Usage, read_usage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,6 +43,23 @@ def fit_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> Path:
         DdoqError: whatever the algorithm refuses.
     """
     return fit_prior(config, folder, _anything(folder), on_event, _cache())
+
+
+def usage_here(config: DistillConfig, folder: Path) -> Iterator[str]:
+    """Say what each stage in `folder` took, and what distilling (everything but the evaluation) and evaluating did."""
+    found = {stage: usage for stage in config.stages if (usage := read_usage(folder / stage))}
+    for stage, usage in found.items():
+        yield f"{stage} {usage.seconds:.1f} s, {_memory(usage)}"
+    evaluate = sum(usage.seconds for stage, usage in found.items() if stage is Stage.EVALUATE)
+    distil = sum(usage.seconds for usage in found.values()) - evaluate
+    yield f"distil {distil:.1f} s, evaluate {evaluate:.1f} s"
+
+
+def _memory(usage: Usage) -> str:
+    of_process = " (of the whole process)" if usage.peak_of == "process" else ""
+    bytes_there = usage.accelerator_bytes
+    there = f", {in_bytes(bytes_there)} on the accelerator" if bytes_there is not None else ""
+    return f"{in_bytes(usage.peak_bytes)}{of_process}{there}"
 
 
 def _anything(folder: Path) -> Access:

@@ -59,7 +59,7 @@ def up(data: Path, port: int, roots: tuple[Path, ...], n_workers: int) -> None:
 @click.argument("folder", type=FOLDER)
 def distill(config_file: Path, folder: Path) -> None:
     """Distil without a service, into FOLDER; a second run goes on behind the stages that are complete there."""
-    from cli.local import distill_here
+    from cli.local import distill_here, usage_here
 
     config = read_config(config_file)
     try:
@@ -69,6 +69,8 @@ def distill(config_file: Path, folder: Path) -> None:
         raise click.ClickException(f"{error.code}: {error}") from error
     for table, archive, report in distilled:
         click.echo(f"{table}\n{archive}\n{report}")
+    for line in usage_here(config, folder):
+        click.echo(line)
 
 
 @main.command()

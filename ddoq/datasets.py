@@ -214,11 +214,12 @@ def _decode_ahead(
 
 def _decode(encoded: Encoded, resolution: int, aspect: Aspect) -> Sample | BadImage:
     try:
-        image, size = decode(encoded.load(), resolution, aspect)
+        data = encoded.load()
+        image, size = decode(data, resolution, aspect)
     except UnreadableImageError as error:
         return BadImage(encoded.key, str(error))
     pixels = torch.from_numpy(np.array(image).transpose(2, 0, 1).copy())
-    return Sample(encoded.key, pixels, encoded.label, size)
+    return Sample(encoded.key, pixels, encoded.label, size, len(data))
 
 
 def _refuse_size() -> NoReturn:

@@ -12,8 +12,9 @@ from ddoq.errors import ConfigError
 from ddoq.events import OnEvent, Stage, ignore
 from ddoq.manifests import is_complete, read_manifest
 from ddoq.package import PackageManifest
+from ddoq.run import Run, fitted_folder
 from ddoq.sources import Access
-from ddoq.stages import Run, fitted_folder, run_stage
+from ddoq.stages import run_stage
 
 
 def distill(

@@ -45,7 +45,7 @@ class LatentsManifest:
     `mean` and `deviation` are those of the RGB channels (0 to 1) at the prior's resolution. `sizes` are the smallest
     and the largest (width, height) by area, as stored; `n_resized` images had other sides than the prior's resolution.
     `bad` names the first images that did not decode, out of `n_bad`. `smaller_batch` is the size to which batches had
-    to shrink for want of memory, if they had.
+    to shrink for want of memory, if they had. `n_bytes` are those of the others' files.
     """
 
     dimension: int
@@ -58,6 +58,7 @@ class LatentsManifest:
     n_bad: int
     bad: tuple[BadImage, ...]
     smaller_batch: int | None = None
+    n_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class Summary:
     resolution: int
     n_images: int = 0
     n_resized: int = 0
+    n_bytes: int = 0
     smaller_batch: int | None = None
     smallest: tuple[int, int] | None = None
     largest: tuple[int, int] | None = None
@@ -174,6 +176,7 @@ class Summary:
         """Take in a batch, as it is stored and as the encoder sees it."""
         self.levels += torch.stack([channel.flatten().bincount(minlength=256) for channel in images.unbind(1)])
         self.n_images += len(batch)
+        self.n_bytes += sum(sample.n_bytes for sample in batch)
         for size in (sample.size for sample in batch):
             self.n_resized += size != (self.resolution, self.resolution)
             self.smallest = min(self.smallest or size, size, key=_area)
@@ -235,6 +238,7 @@ class ShardWriter:
             n_bad=len(bad.noted),
             bad=tuple(bad.noted[:NAMED_BAD_IMAGES]),
             smaller_batch=summary.smaller_batch,
+            n_bytes=summary.n_bytes,
         )
 
     def _flush(self) -> None:

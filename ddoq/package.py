@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ddoq.archive import METADATA, SOFT_LABELS, SPLIT, Member, Recipe, folder_names, write_archive
+from ddoq.citations import bibtex, in_words
 from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
 from ddoq.events import Event, OnEvent, Stage
@@ -27,6 +28,7 @@ from ddoq.manifests import write_manifest
 from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
 from ddoq.provenance import how_made, of_each_class
 from ddoq.report import accuracy_table, report_html, report_json
+from ddoq.report_plots import more_plots
 from ddoq.stored_labels import FOLDER, FolderLabels
 from ddoq.types import Report, SoftLabel
 from ddoq.weights import training_weights
@@ -113,6 +115,7 @@ def _shown(contents: Contents) -> Mapping[str, bytes]:
         **({"accuracy.svg": _accuracy_plot(contents)} if report.accuracy else {}),
         "weights.svg": weight_strip(report.weights).encode(),
         "distortion.svg": distortion_bars(report.distortion).encode(),
+        **{name: plot.encode() for name, plot in more_plots(report).items()},
         "overview.png": overview,
     }
 
@@ -127,6 +130,7 @@ def _data(contents: Contents) -> Mapping[str, Member]:
         "codebook.safetensors": _codebook(contents),
         "config.json": contents.config.model_dump_json(indent=1).encode(),
         **(_label_members(contents.soft_labels.distilled) if contents.soft_labels else {}),
+        "citations.bib": bibtex(contents.report.citations).encode(),
     }
 
 
@@ -224,6 +228,7 @@ def _card(contents: Contents, archive_name: str) -> bytes:
         table=accuracy_table(report),
         is_evaluated=bool(report.accuracy),
         remarks=report.remarks,
+        citations=[(citation.used_for, in_words(citation)) for citation in report.citations],
     )
     return card.encode()
 

@@ -1,29 +1,15 @@
 """Numbers -> SVG text: pure, the same bytes for the same numbers, readable on light and dark ground."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import accumulate, islice
 
+from ddoq.svg import LEFT, MOST_CLASSES, PLOT, ROW, TOP, VALUE, bar, bottom_of, figure, line, of_all, row_name, text
 from ddoq.types import Score
 
-WIDTH, ROW, TOP = 640, 26, 26
-LEFT, PLOT = 150, 340  # names end and bars begin here; what a full bar measures
-VALUE = LEFT + PLOT + 14
-NAME_LENGTH = 20
-MOST_CLASSES, MOST_SEGMENTS = 50, 100
-
-STYLE = """
-.plot { --ink: #1d2530; --faint: #5d6875; --line: #d5dae1; --bar: #3a6ea5; --on: #fff; }
-.plot { font: 13px system-ui, sans-serif; color-scheme: light dark; }
-@media (prefers-color-scheme: dark) {
-.plot { --ink: #e6e9ee; --faint: #9aa5b3; --line: #3a424d; --bar: #4f8cc9; --on: #14181d; }
-}
-.plot text { fill: var(--ink); } .plot .faint { fill: var(--faint); font-size: 11px; }
-.plot .name { text-anchor: end; } .plot .middle { text-anchor: middle; }
-.plot .bar { fill: var(--bar); } .plot .rival { fill-opacity: 0.45; }
-.plot .dot { fill: var(--on); stroke: var(--ink); }
-.plot line { stroke: var(--line); } .plot .whisker { stroke: var(--ink); stroke-width: 1.5; }
-.plot .chance { stroke: var(--faint); stroke-dasharray: 4 3; }
+MOST_SEGMENTS = 100
+GAINS = """
+.plot .gain { stroke: var(--bar); stroke-width: 2; } .plot .full { fill: var(--bar); }
+.plot .ring { fill: var(--on); stroke: var(--faint); stroke-width: 1.5; }
 """
 
 
@@ -35,47 +21,66 @@ def accuracy_bars(scores: Mapping[str, Score], chance: float) -> str:
         chance: Accuracy of guessing, drawn as a line.
     """
     bottom = TOP + ROW * len(scores)
-    body = [_line("grid", LEFT + PLOT * tick / 5, TOP - 4, bottom) for tick in range(6)]
-    body += [_text("faint middle", LEFT + PLOT * tick / 5, bottom + 16, f"{20 * tick} %") for tick in range(6)]
+    body = [line("grid", LEFT + PLOT * tick / 5, TOP - 4, bottom) for tick in range(6)]
+    body += [text("faint middle", LEFT + PLOT * tick / 5, bottom + 16, f"{20 * tick} %") for tick in range(6)]
     for row, (name, score) in enumerate(scores.items()):
         body += _accuracy_row(TOP + ROW * row, name, score, "bar rival" if row else "bar")
-    body.append(_line("chance", LEFT + PLOT * chance, TOP - 4, bottom))
-    body.append(_text("faint middle", LEFT + PLOT * chance, TOP - 10, f"chance {chance:.1%}"))
+    body.append(line("chance", LEFT + PLOT * chance, TOP - 4, bottom))
+    body.append(text("faint middle", LEFT + PLOT * chance, TOP - 10, f"chance {chance:.1%}"))
     described = ", ".join(f"{name} {score.mean:.1%}" for name, score in scores.items())
-    return _figure(f"Test accuracy: {described}", bottom + 24, body)
+    return figure(f"Test accuracy: {described}", bottom + 24, body)
 
 
 def weight_strip(weights: Mapping[str, Sequence[float]]) -> str:
     """Draw a strip a class, cut in proportion to its Voronoi masses (sum 1), heaviest first."""
-    body = [_text("faint", LEFT, TOP - 10, f"share of the class that each image stands for{_of_all(weights)}")]
-    body.append(_text("faint", VALUE, TOP - 10, "heaviest"))
+    body = [text("faint", LEFT, TOP - 10, f"share of the class that each image stands for{of_all(weights)}")]
+    body.append(text("faint", VALUE, TOP - 10, "heaviest"))
     for row, (name, masses) in enumerate(islice(weights.items(), MOST_CLASSES)):
         y = TOP + ROW * row
-        body += [_name(y, name), *_segments(y, masses), _text("value", VALUE, y + 17, f"{max(masses):.1%}")]
-    return _figure("Share of each class that each distilled image stands for", _bottom(weights), body)
+        body += [row_name(y, name), *_segments(y, masses), text("value", VALUE, y + 17, f"{max(masses):.1%}")]
+    return figure("Share of each class that each distilled image stands for", bottom_of(weights), body)
 
 
 def distortion_bars(distortion: Mapping[str, float]) -> str:
     """Draw a bar a class: mean squared distance of a latent to its nearest centroid, longest bar = largest."""
     largest = max(distortion.values()) or 1.0
-    body = [_text("faint", LEFT, TOP - 10, f"mean squared distance to the nearest centroid{_of_all(distortion)}")]
+    body = [text("faint", LEFT, TOP - 10, f"mean squared distance to the nearest centroid{of_all(distortion)}")]
     for row, (name, value) in enumerate(islice(distortion.items(), MOST_CLASSES)):
         y = TOP + ROW * row
-        bar = _rect("bar", LEFT, y + 4, PLOT * value / largest)
-        body += [_name(y, name), bar, _text("value", VALUE, y + 17, f"{value:.4g}")]
-    return _figure("Quantization error of each class", _bottom(distortion), body)
+        length = PLOT * value / largest
+        body += [row_name(y, name), bar("bar", LEFT, y + 4, length), text("value", VALUE, y + 17, f"{value:.4g}")]
+    return figure("Quantization error of each class", bottom_of(distortion), body)
+
+
+def accuracy_by_class(distilled: Mapping[str, float], rival: Mapping[str, float], rival_name: str) -> str:
+    """Draw a line a class from the rival's accuracy (a ring) to that of the distilled set (a dot), and the gain.
+
+    Args:
+        distilled: Accuracies from 0 to 1 by class, drawn in this order.
+        rival: The same of another contender; classes that it lacks are left out.
+        rival_name: What it is called.
+    """
+    pairs = {name: (rival[name], share) for name, share in distilled.items() if name in rival}
+    bottom = bottom_of(pairs)
+    body = [line("grid", LEFT + PLOT * tick / 5, TOP - 4, bottom - 6) for tick in range(6)]
+    body += [text("faint middle", LEFT + PLOT * tick / 5, bottom + 10, f"{20 * tick} %") for tick in range(6)]
+    body.append(text("faint", LEFT, TOP - 10, f"dot: distilled, ring: {rival_name}{of_all(pairs)}"))
+    body.append(text("faint", VALUE, TOP - 10, "gain in points"))
+    for row, (name, (before, after)) in enumerate(islice(pairs.items(), MOST_CLASSES)):
+        body += _gain_row(TOP + ROW * row, name, before, after)
+    return figure(f"Test accuracy by class, distilled against {rival_name}", bottom + 18, body, GAINS)
 
 
 def _accuracy_row(y: float, name: str, score: Score, style: str) -> list[str]:
     low, high = max(score.mean - score.deviation, 0.0), min(score.mean + score.deviation, 1.0)
     middle = y + ROW / 2
-    ends = [_line("whisker", LEFT + PLOT * end, middle - 5, middle + 5) for end in (low, high)]
+    ends = [line("whisker", LEFT + PLOT * end, middle - 5, middle + 5) for end in (low, high)]
     left, right = LEFT + PLOT * low, LEFT + PLOT * high
     span = f'<line class="whisker" x1="{left:.1f}" x2="{right:.1f}" y1="{middle}" y2="{middle}"/>'
     dots = [f'<circle class="dot" cx="{LEFT + PLOT * value:.1f}" cy="{middle}" r="2"/>' for value in score.values]
     value = f"{100 * score.mean:.1f} ± {100 * score.deviation:.1f} %" if len(score.values) > 1 else f"{score.mean:.1%}"
-    bar = _rect(style, LEFT, y + 4, PLOT * score.mean)
-    return [_name(y, name), bar, span, *ends, *dots, _text("value", VALUE, y + 17, value)]
+    mean = bar(style, LEFT, y + 4, PLOT * score.mean)
+    return [row_name(y, name), mean, span, *ends, *dots, text("value", VALUE, y + 17, value)]
 
 
 def _segments(y: float, masses: Sequence[float]) -> list[str]:
@@ -90,37 +95,12 @@ def _segments(y: float, masses: Sequence[float]) -> list[str]:
     ]
 
 
-def _figure(title: str, height: float, body: Sequence[str]) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" role="img" viewBox="0 0 {WIDTH} {height:.0f}">'
-    return "\n".join((head, f"<title>{_safe(title)}</title>", f"<style>{STYLE}</style>", *body, "</svg>\n"))
-
-
-def _bottom(rows: Mapping[str, object]) -> int:
-    return TOP + ROW * min(len(rows), MOST_CLASSES) + 6
-
-
-def _of_all(rows: Mapping[str, object]) -> str:
-    """Own up to the classes for which there is no room."""
-    return f" (the first {MOST_CLASSES} of {len(rows)} classes)" if len(rows) > MOST_CLASSES else ""
-
-
-def _name(y: float, name: str) -> str:
-    short = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
-    return f'<text class="name" x="{LEFT - 10}" y="{y + 17}"><title>{_safe(name)}</title>{_safe(short)}</text>'
-
-
-def _text(style: str, x: float, y: float, text: str) -> str:
-    return f'<text class="{style}" x="{x:.1f}" y="{y}">{_safe(text)}</text>'
-
-
-def _line(style: str, x: float, top: float, bottom: float) -> str:
-    return f'<line class="{style}" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
-
-
-def _rect(style: str, x: float, y: float, width: float) -> str:
-    return f'<rect class="{style}" x="{x:.1f}" y="{y}" width="{max(width, 0.5):.1f}" height="{ROW - 8}"/>'
-
-
-def _safe(text: str) -> str:
-    """Escape what has a meaning in XML, and replace what XML cannot hold at all."""
-    return escape("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
+def _gain_row(y: float, name: str, before: float, after: float) -> list[str]:
+    middle, left, right = y + ROW / 2, LEFT + PLOT * before, LEFT + PLOT * after
+    return [
+        row_name(y, name),
+        f'<line class="gain" x1="{left:.1f}" x2="{right:.1f}" y1="{middle}" y2="{middle}"/>',
+        f'<circle class="ring" cx="{left:.1f}" cy="{middle}" r="4"/>',
+        f'<circle class="full" cx="{right:.1f}" cy="{middle}" r="4.5"/>',
+        text("value", VALUE, y + 17, f"{round(100 * (after - before), 1) + 0.0:+.1f}"),
+    ]

@@ -9,11 +9,14 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 
 from ddoq.budgets import Budget
+from ddoq.citations import in_words
 from ddoq.comparison import DISTILLED, Comparison, compare
 from ddoq.config import DistillConfig
 from ddoq.marks import N_BINS
+from ddoq.measure_words import words_on_bytes, words_on_coverage
 from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
 from ddoq.provenance import how_made, of_each_class, used_sampler
+from ddoq.report_plots import BY_CLASS, BY_PASS, MAP, more_plots
 from ddoq.types import Report, Score
 
 RANDOM, SAME_LABELS = "random real", "random, same labels"
@@ -58,6 +61,7 @@ def report_html(report: Report, config: DistillConfig, budget: Budget, overview_
         overview_png: A picture of the distilled images, set into the page.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    more = more_plots(report)
     template = environment.from_string(files("ddoq").joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(
         report=report,
@@ -77,6 +81,12 @@ def report_html(report: Report, config: DistillConfig, budget: Budget, overview_
         accuracy_plot=accuracy_bars(report.accuracy, 1 / len(report.weights)) if report.accuracy else None,
         weights_plot=weight_strip(report.weights),
         distortion_plot=distortion_bars(report.distortion),
+        by_class_plot=more.get(BY_CLASS),
+        map_plot=more.get(MAP),
+        by_pass_plot=more.get(BY_PASS),
+        on_coverage=words_on_coverage(report.figures),
+        on_bytes=words_on_bytes(report.figures),
+        citations=[(citation.used_for, in_words(citation)) for citation in report.citations],
     )
 
 

@@ -1,22 +1,20 @@
 """Scores and counts -> the report."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 
-import torch
-
+from ddoq.citations import cite
 from ddoq.codebooks import ClassEntry, Codebooks
 from ddoq.config import DistillConfig
 from ddoq.datasets import BadImage, Dataset, require_readable
-from ddoq.label_sizes import label_bytes
 from ddoq.latents import Latents, LatentsManifest
-from ddoq.seeds import stream
+from ddoq.measures import Measures
 from ddoq.types import Report, Scores
-from ddoq.wasserstein import measure_w2
 
 NAMED = 5
 AS_SQUARE: Mapping[str, str] = {"crop": "the middle square", "pad": "the whole on grey bars"}
-W2_CLASSES, W2_ROWS = 20, 1000  # at most, and rows of each: exact transport stays below a second a class
+NOTHING_MEASURED = Measures()
 
 
 def summarize(
@@ -26,8 +24,9 @@ def summarize(
     books: Codebooks,
     scores: Scores,
     bad_test: list[BadImage],
+    measures: Measures = NOTHING_MEASURED,
 ) -> Report:
-    """Put together what there is to say about a distilled set.
+    """Put together what there is to say about a distilled set, and cite what it was made and measured by.
 
     Raises:
         BadImagesError: too many of the test images do not decode.
@@ -42,11 +41,10 @@ def summarize(
         "unreadable_images": latents.manifest.n_bad + len(bad_test),
         **_resolution_figures(config),
         "distortion": _mean_distortion(latents.manifest, books),
-        **_w2_figures(config, latents, books),
-        **_label_figures(config, books),
         **scores.figures,
+        **measures.figures,
     }
-    return Report(
+    report = Report(
         accuracy=scores.accuracy,
         distortion={name: entry.distortion for name, entry in by_class.items()},
         weights=weights,
@@ -62,7 +60,10 @@ def summarize(
         by_class={name: _named(shares, dataset.class_names) for name, shares in scores.by_class.items()},
         calibration=scores.calibration,
         tuning=scores.tuning,
+        latent_map=measures.latent_map,
+        history=measures.history,
     )
+    return replace(report, citations=cite(config, report))
 
 
 def _named(shares: Iterable[float | None], class_names: Iterable[str]) -> dict[str, float]:
@@ -94,33 +95,10 @@ def _resolution_figures(config: DistillConfig) -> dict[str, float]:
     }
 
 
-def _label_figures(config: DistillConfig, books: Codebooks) -> dict[str, float]:
-    """What soft labels add to the archive, where there is a teacher."""
-    counts = books.budget.counts
-    n_bytes = label_bytes(config.resolved_protocol, sum(counts), len(counts))
-    return {"soft_labels.bytes": n_bytes} if config.teacher else {}
-
-
 def _mean_distortion(latents: LatentsManifest, books: Codebooks) -> float:
     """Mean squared distance of a training latent to its centroid, over all classes."""
     sums = [n * entry.distortion for n, entry in zip(latents.counts, books.manifest.classes, strict=True)]
     return sum(sums) / sum(latents.counts)
-
-
-def _w2_figures(config: DistillConfig, latents: Latents, books: Codebooks) -> dict[str, float]:
-    """Mean squared W2 of drawn classes and rows to their codebooks, weighted and uniform."""
-    order = torch.randperm(len(latents.manifest.counts), generator=stream(config.seed, "w2"))
-    classes = (
-        (latents.of_class(label), books.of_class(label), stream(config.seed, "w2", label))
-        for label in sorted(order[:W2_CLASSES].tolist())
-    )
-    w2 = measure_w2(classes, W2_ROWS)
-    return {
-        "w2.weighted": w2.weighted,
-        "w2.uniform": w2.uniform,
-        "w2.classes": w2.n_classes,
-        "w2.rows_of_a_class_at_most": w2.n_rows,
-    }
 
 
 def _on_reading(dataset: Dataset, latents: LatentsManifest, bad_test: list[BadImage]) -> Iterator[str]:

@@ -13,12 +13,16 @@ from ddoq.stored_labels import StoredLabels
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled real image, RGB, cropped and resized to a square; `size` is (width, height) as it was stored."""
+    """One labelled real image, RGB, cropped and resized to a square.
+
+    `size` is (width, height) as it was stored, `n_bytes` what its file or field held.
+    """
 
     key: str
     image: UInt8[Tensor, "3 h h"]
     label: int
     size: tuple[int, int]
+    n_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,41 @@ class Scores:
         return next(iter(self.by_network.values()), {})
 
 
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class MappedClass:
+    """Some latents of one class and its heaviest codewords on the two axes; `weights` are the masses of the latter."""
+
+    latents: tuple[Place, ...]
+    codewords: tuple[Place, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LatentMap:
+    """Latents seen along the two axes on which those drawn vary most, which hold these `shares` of their variance."""
+
+    shares: tuple[float, float]
+    classes: Mapping[str, MappedClass]
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A source of what was done: `used_for` says what. A model has no authors here and no year, but a revision."""
+
+    key: str
+    used_for: str
+    title: str
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    venue: str = ""
+    arxiv: str = ""
+    url: str = ""
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class Report:
     """How good a distilled set is. Figures only; times are kept outside, since they differ from run to run.
@@ -127,7 +166,8 @@ class Report:
     masses, falling) by class; `remarks` are sentences on what the dataset made necessary. `by_network` has the
     accuracies of every network, where there are several; `by_class` those of the first, by contender and class.
     `calibration` is the expected calibration error (0 to 1) of its students, by contender. All four are empty where
-    nothing was evaluated. `tuning` says how learning rates were chosen, if they were.
+    nothing was evaluated. `tuning` says how learning rates were chosen, if they were. `latent_map` shows latents and
+    codewords, `history` has the distortion by pass of some classes.
     """
 
     accuracy: Mapping[str, Score]
@@ -139,3 +179,6 @@ class Report:
     by_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     calibration: Mapping[str, float] = field(default_factory=dict)
     tuning: Tuning | None = None
+    latent_map: LatentMap | None = None
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    citations: tuple[Citation, ...] = ()

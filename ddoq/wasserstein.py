@@ -69,7 +69,7 @@ def w2_uniform(z: Float[Tensor, "n d"], centroids: Float[Tensor, "k d"], n_rows:
         n_rows: Rows drawn without replacement; all of them if there are no more. The cost grows with rows times k.
         rng: CPU generator of the draw.
     """
-    return _transport(_draw_rows(z, n_rows, rng), centroids, torch.ones(len(centroids)))
+    return _transport(draw_rows(z, n_rows, rng), centroids, torch.ones(len(centroids)))
 
 
 def measure_w2(classes: Iterable[tuple[Float[Tensor, "n d"], Codebook, Generator]], n_rows: int) -> W2:
@@ -83,7 +83,7 @@ def measure_w2(classes: Iterable[tuple[Float[Tensor, "n d"], Codebook, Generator
     """
     weighted, uniform = [], []
     for z, codebook, rng in classes:
-        rows = _draw_rows(z, n_rows, rng)
+        rows = draw_rows(z, n_rows, rng)
         weighted.append(_transport(rows, codebook.centroids, codebook.weights))
         uniform.append(_transport(rows, codebook.centroids, torch.ones(len(codebook.weights))))
     return W2(fmean(weighted), fmean(uniform), n_rows, len(weighted))
@@ -119,7 +119,8 @@ def _rounding(rows: Float[Tensor, "m d"], distances: Float[Tensor, "m k"]) -> Fl
     return 1e-5 * farthest + 2**-21 * lengths * farthest.sqrt()
 
 
-def _draw_rows(z: Float[Tensor, "n d"], n_rows: int, rng: Generator) -> Float[Tensor, "m d"]:
+def draw_rows(z: Float[Tensor, "n d"], n_rows: int, rng: Generator) -> Float[Tensor, "m d"]:
+    """Draw `n_rows` rows without replacement, in their order; all of them if there are no more."""
     if len(z) <= n_rows:
         return z
     drawn: Int[Tensor, " m"] = torch.randperm(len(z), generator=rng)[:n_rows].sort().values

@@ -132,18 +132,23 @@ class Leases:
         return Order.CANCEL if state == JobState.CANCELLING else Order.CONTINUE
 
     def finish(
-        self, claim: Claim, artifacts: Sequence[Artifact] = (), figures: Mapping[str, float] = NO_FIGURES
+        self,
+        claim: Claim,
+        artifacts: Sequence[Artifact] = (),
+        figures: Mapping[str, float] = NO_FIGURES,
+        peak_bytes: int | None = None,
     ) -> Job:
         """Make this attempt's objects the unit's output, keep its artifacts and figures, and open what follows.
 
         A job that was to be cancelled is cancelled, unless this was its last unit: then it has succeeded.
+        `peak_bytes` is the memory that the attempt took, where that was measured.
 
         Raises:
             LeaseLostError: the unit is no longer this worker's; nothing was kept.
         """
         with self._engine.begin() as connection:
             job = _hold(connection, claim)
-            _close(connection, claim, {"state": UnitState.DONE, "prefix": claim.prefix})
+            _close(connection, claim, {"state": UnitState.DONE, "prefix": claim.prefix, "peak_bytes": peak_bytes})
             _keep(connection, job.id, artifacts, figures)
             record(connection, job, EventKind.UNIT_FINISHED, _told(claim))
             _go_on(connection, job, claim)

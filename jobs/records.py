@@ -37,7 +37,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Unit:
-    """One claimable piece of one stage of one job."""
+    """One claimable piece of one stage of one job. `peak_bytes` is the memory that it took, once it is done."""
 
     id: int
     job_id: str
@@ -51,6 +51,7 @@ class Unit:
     total: int
     started_at: datetime | None
     finished_at: datetime | None
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,7 @@ def _unit(row: RowMapping) -> Unit:
         total=row["total"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        peak_bytes=row["peak_bytes"],
     )
 
 

@@ -111,6 +111,7 @@ units = Table(
     Column("done", Integer, nullable=False, server_default=text("0")),
     Column("total", Integer, nullable=False, server_default=text("0")),
     Column("prefix", Text, comment="where the winning attempt wrote"),
+    Column("peak_bytes", BigInteger, comment="resident memory of the winning attempt's process, at most"),
     _moment("progress_at"),
     _moment("started_at"),
     _moment("finished_at"),

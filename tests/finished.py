@@ -16,7 +16,9 @@ from ddoq.events import ignore
 from ddoq.generate import Images, ImagesManifest
 from ddoq.images import encode_png
 from ddoq.latents import Latents, LatentsManifest, Shard
+from ddoq.measures import Measured, measure
 from ddoq.package import Contents
+from ddoq.prior.pixels import Pixels
 from ddoq.summary import summarize
 from ddoq.types import Scores
 from tests.pictures import access_to, members, write_folder
@@ -52,8 +54,12 @@ class Finished:
     books: Codebooks
     images: Images
 
+    def measured(self) -> Measured:
+        return Measured(self.config, CLASSES, self.latents, self.books, self.images, lambda: Pixels(SIDE))
+
     def contents(self) -> Contents:
-        report = summarize(self.config, self.dataset, self.latents, self.books, SCORES, [])
+        found = measure(self.measured())
+        report = summarize(self.config, self.dataset, self.latents, self.books, SCORES, [], found)
         return Contents(self.config, CLASSES, self.books, self.images, report, RECIPE)
 
 
@@ -82,7 +88,7 @@ def config_of(uri: str, **changes: object) -> DistillConfig:
 
 def colour(label: int, codeword: int) -> int:
     """The grey in which every pixel of an image is painted, so that it is known again."""
-    return 100 * label + 10 * codeword
+    return (100 * label + 10 * codeword) % 256
 
 
 def _encode(dataset: Dataset, folder: Path) -> Latents:

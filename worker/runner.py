@@ -16,9 +16,11 @@ from ddoq.errors import DdoqError
 from ddoq.events import OnEvent, Stage
 from ddoq.manifests import read_manifest
 from ddoq.package import PackageManifest
+from ddoq.run import EvaluateManifest, Run
 from ddoq.sources import Access
-from ddoq.stages import EvaluateManifest, Run, needs, run_stage
+from ddoq.stages import needs, run_stage
 from ddoq.types import Report
+from ddoq.usage import read_usage
 from jobs.admission import admit
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.caches import ObjectCache
@@ -67,8 +69,8 @@ def run_unit(bench: Bench, claim: Claim) -> None:
     try:
         with Lease(bench.leases, claim, bench.settings, bench.draining) as lease:
             _forget_other_jobs(bench.settings.scratch, claim.job_id)
-            artifacts, figures = _run_and_upload(bench, claim, lease.on_event)
-        bench.leases.finish(claim, artifacts, figures)
+            artifacts, figures, peak_bytes = _run_and_upload(bench, claim, lease.on_event)
+        bench.leases.finish(claim, artifacts, figures, peak_bytes)
     except LeaseLostError:
         log.warning("unit %s is somebody else's by now; its result is dropped", claim.unit_id)
     except Exception as error:  # noqa: BLE001  the edge: whatever it is, the job must learn of it
@@ -92,7 +94,10 @@ def _end_badly(leases: Leases, claim: Claim, error: Exception) -> None:
         log.warning("unit %s was lost before it ended: %s", claim.unit_id, error)
 
 
-def _run_and_upload(bench: Bench, claim: Claim, on_event: OnEvent) -> tuple[Sequence[Artifact], Mapping[str, float]]:
+def _run_and_upload(
+    bench: Bench, claim: Claim, on_event: OnEvent
+) -> tuple[Sequence[Artifact], Mapping[str, float], int | None]:
+    """Run the claim's stage between its inputs and its output; answer artifacts, figures and the peak of memory."""
     scratch = bench.settings.scratch
     folders = {claim.stage: scratch / claim.prefix}
     for stage in needs(claim.stage, claim.config):
@@ -103,7 +108,9 @@ def _run_and_upload(bench: Bench, claim: Claim, on_event: OnEvent) -> tuple[Sequ
     cache = ObjectCache(bench.objects, claim.owner)
     run_stage(claim.stage, Run(claim.config, folders, _access(bench.settings, claim.job_id), cache, on_event))
     bench.objects.upload_folder(folders[claim.stage], claim.prefix)
-    return _artifacts(claim, folders[claim.stage]), _figures(claim, folders[claim.stage])
+    folder = folders[claim.stage]
+    usage = read_usage(folder)
+    return _artifacts(claim, folder), _figures(claim, folder), usage.peak_bytes if usage else None
 
 
 def _access(settings: Settings, job_id: str) -> Access:

@@ -21,7 +21,8 @@ from ddoq.manifests import is_complete
 from ddoq.networks import make_network
 from ddoq.plans import TrainingPlan
 from ddoq.protocols import D4M_FKD
-from ddoq.stages import Run, needs, run_stage
+from ddoq.run import Run
+from ddoq.stages import needs, run_stage
 from ddoq.types import TrainingSet
 from tests.pictures import access_to, members, write_zip
 
@@ -66,7 +67,7 @@ def test_stored_labels_come_with_the_archive_and_their_size_with_the_report(uri:
     assert [epoch.sizes.tolist() for epoch in epochs] == [[4, 4], [4, 4], [4]]
     report, card = json.loads(told(archive, "report.json")), told(archive, "README.md")
     tensors = [tensor for epoch in epochs for tensor in vars(epoch).values()]
-    assert report["figures"]["soft_labels.bytes"] == sum(tensor.nbytes for tensor in tensors)
+    assert report["figures"]["bytes.soft_labels"] == sum(tensor.nbytes for tensor in tensors)
     assert {"distilled", "random real", "random, same labels"} < set(report["accuracy"])
     assert "`archive.stored_labels` are all views" in card
     assert "`soft_labels/epoch-<nnnn>.safetensors`" in card
@@ -130,7 +131,7 @@ def test_live_labels_need_no_stage_and_the_card_names_the_teacher(uri: str, tmp_
     loaded = load_archive(archive)
     assert (loaded.soft_labels, loaded.stored_labels) == (None, None)
     report, card = json.loads(told(archive, "report.json")), told(archive, "README.md")
-    assert report["figures"]["soft_labels.bytes"] == 0
+    assert report["figures"]["bytes.soft_labels"] == 0
     assert {"distilled", "random real", "random, same labels"} < set(report["accuracy"])
     assert "The archive holds no soft labels" in card
     assert f"you need that teacher: logits of a convnet-3, {tmp_path}/teacher.safetensors" in card

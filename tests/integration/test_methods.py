@@ -21,7 +21,8 @@ from ddoq.images import decode
 from ddoq.manifests import is_complete
 from ddoq.networks import make_network
 from ddoq.protocols import SMALL_HARD
-from ddoq.stages import Run, needs, run_stage
+from ddoq.run import Run
+from ddoq.stages import needs, run_stage
 from ddoq.teachers import load_teacher
 from tests.pictures import access_to, members, png, write_zip
 from tests.tiny_models import save_vit
@@ -216,7 +217,7 @@ def test_a_teacher_labels_the_distilled_images_and_the_random_ones(uri: str, tmp
         assert "soft labels" in loaded.recipe.loss
         with zipfile.ZipFile(archive) as file:
             report, card = json.loads(file.read("report.json")), file.read("README.md").decode()
-        assert report["figures"]["soft_labels.bytes"] == 2 * n * 3
+        assert report["figures"]["bytes.soft_labels"] == 2 * n * 3
         assert {"distilled", "random real", "random, same labels"} < set(report["accuracy"])
         assert "`soft_labels.safetensors`" in card
         assert "at temperature 4" in card

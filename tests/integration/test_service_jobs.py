@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import httpx
 from safetensors.torch import save_file
 
 from cli.client import Client, Job
+from cli.folder import Endpoint, endpoint_file
 from ddoq.archive import load_archive
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
@@ -48,6 +50,14 @@ def test_a_prior_is_trained_once_for_all_jobs_on_a_dataset_and_a_sweep_has_an_ar
     assert "accuracy.distilled.mean" in again.figures
 
 
+def peak_bytes(server_folder: Path, job_id: str) -> dict[str, int]:
+    """What the API says that each stage took."""
+    endpoint = Endpoint.model_validate_json(endpoint_file(server_folder).read_text())
+    key = {"Authorization": f"Bearer {endpoint.key_file.read_text()}"}
+    stages = httpx.get(f"{endpoint.url}/v1/jobs/{job_id}", headers=key).json()["stages"]
+    return {at["stage"]: at["peak_bytes"] for at in stages}
+
+
 def priors(server_folder: Path) -> dict[str, int]:
     """What the object store keeps beside the jobs, and when each was written."""
     found = (server_folder / "s3" / "buckets" / "ddoq" / "cache").rglob("*.tar")
@@ -77,9 +87,12 @@ def test_a_teachers_labels_come_with_the_archive(server_folder: Path, tmp_path: 
         loaded = load_archive(client.download(job.id, archive, tmp_path))
         trained = {"kind": "train", "network": "convnet-3", "width": 8, "steps": 3}
         taught = finished(client, DistillConfig.model_validate(asked.model_dump() | {"teacher": trained}))
+        peaks = peak_bytes(server_folder, job.id)
     assert Stage.TEACH in {at.stage for at in taught.stages}
-    assert taught.figures["soft_labels.bytes"] == job.figures["soft_labels.bytes"]
+    assert taught.figures["bytes.soft_labels"] == job.figures["bytes.soft_labels"]
+    assert set(peaks) == {at.stage for at in job.stages}
+    assert all(50 * 2**20 < peak < 2**40 for peak in peaks.values())  # torch alone takes more
     assert loaded.soft_labels is not None
     assert loaded.soft_labels.shape == (6, 3)
-    assert job.figures["soft_labels.bytes"] == 6 * 3 * 2
+    assert job.figures["bytes.soft_labels"] == 6 * 3 * 2
     assert "accuracy.random, same labels.mean" in job.figures

@@ -78,6 +78,14 @@ def test_a_stage_lasts_from_its_first_start_to_its_end(
     assert read_stage(replace(JOB, units=units, finished_at=finished_at)).seconds == expected
 
 
+@pytest.mark.parametrize(
+    ("peaks", "expected"), [((None,), None), ((7,), 7), ((7, 9, None), 9)], ids=["not done", "done", "three units"]
+)
+def test_a_stage_took_the_memory_of_its_largest_unit(peaks: tuple[int | None, ...], expected: int | None) -> None:
+    units = tuple(replace(DONE, peak_bytes=peak) for peak in peaks)
+    assert read_stage(replace(JOB, units=units)).peak_bytes == expected
+
+
 def test_a_failed_job_shows_why() -> None:
     failure = Failure("dataset.not_found", "nothing is there", retryable=False, stage=Stage.READ)
     shown = show_job(replace(JOB, state=JobState.FAILED, failure=failure), T0).error

@@ -20,7 +20,8 @@ from ddoq.manifests import is_complete, read_manifest
 from ddoq.package import PackageManifest, package_all
 from tests.finished import CLASSES, COUNTS, Finished, colour, finish
 
-SHOWN = {"accuracy.svg", "distortion.svg", "overview.png", "report.html", "report.json", "weights.svg"}
+PLOTS = {"accuracy-by-class.svg", "accuracy.svg", "distortion.svg", "latent-map.svg", "weights.svg"}
+SHOWN = {"overview.png", "report.html", "report.json"} | PLOTS
 HOSTILE = "<script>alert(1)</script>|x\n# y"
 
 
@@ -146,6 +147,27 @@ def test_names_within_an_archive_are_the_same_for_one_budget_and_for_several(pac
         assert plain == {name for name in other.namelist() if not name.startswith("train/")}
 
 
+def test_the_archive_says_what_to_cite(packed: Path) -> None:
+    bib = member(packed / "archive.zip", "citations.bib").decode()
+    assert {"@misc{tan2026ddoq,", "@misc{naeem2020reliable,", "@misc{flamary2021pot,"} <= set(bib.splitlines())
+    assert (
+        "Pushforward Optimal Quantization. ICLR, 2026. arXiv:2501.07681. (method, weights)"
+        in member(packed / "archive.zip", "README.md").decode()
+    )
+
+
+def test_the_map_in_the_archive_is_that_of_the_report(packed: Path, ragged: Finished) -> None:
+    told = json.loads(member(packed / "archive.zip", "report.json"))["latent_map"]
+    drawn = member(packed / "archive.zip", "latent-map.svg").decode()
+    assert list(told["classes"]) == list(CLASSES)
+    assert drawn.count('class="real"') == sum(len(one["latents"]) for one in told["classes"].values()) == 36
+
+
+def test_what_a_stage_took_is_not_in_the_archive(packed: Path) -> None:
+    with zipfile.ZipFile(packed / "archive.zip") as file:
+        assert "usage.json" not in file.namelist()
+
+
 def test_the_manifest_has_the_size_and_checksum_of_every_file(sweep: Path) -> None:
     for file in read_manifest(sweep, PackageManifest).files:
         assert (sweep / file.name).stat().st_size == file.size_bytes
@@ -204,5 +226,7 @@ def test_foreign_text_cannot_break_the_tables_of_the_card(ragged: Finished, tmp_
     prior = {"kind": "vae", "model": HOSTILE, "resolution": 16}
     config = type(ragged.config).model_validate({**ragged.config.model_dump(), "prior": prior})
     package_all([replace(ragged, config=config).contents()], tmp_path, ignore)
-    (line,) = (line for line in member(tmp_path / "archive.zip", "README.md").decode().splitlines() if "alert" in line)
+    card = member(tmp_path / "archive.zip", "README.md").decode()
+    (line,) = (line for line in card.splitlines() if line.startswith("| prior"))
+    assert "<script>" not in card
     assert line == "| prior | vae: &lt;script&gt;alert(1)&lt;/script&gt;\\|x # y, posterior mean |"

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ddoq.bibliography import COVERAGE
 from ddoq.budgets import Budget
 from ddoq.comparison import compare
 from ddoq.config import DatasetConfig, DistillConfig, StudentsConfig
@@ -13,8 +14,9 @@ from ddoq.evaluate import score
 from ddoq.prior_config import DitPrior, StableDiffusionPrior
 from ddoq.provenance import how_made
 from ddoq.report import accuracy_table, gain_of_weights, report_html, report_json, verdict
+from ddoq.report_plots import BY_CLASS, BY_PASS, MAP, more_plots
 from ddoq.teacher_config import CheckpointTeacher
-from ddoq.types import Report, Score, Tuning
+from ddoq.types import Citation, LatentMap, MappedClass, Report, Score, Tuning
 
 CONFIG = DistillConfig(dataset=DatasetConfig(uri="file:///data/pets.zip"))
 BUDGET = Budget("by-class", (3, 12))
@@ -138,6 +140,35 @@ def test_the_page_fetches_nothing() -> None:
 
 def test_the_overview_is_in_the_page() -> None:
     assert "data:image/png;base64,cG5n" in report_html(report(), CONFIG, BUDGET, b"png")
+
+
+def test_what_to_cite_is_on_the_page_and_in_the_json() -> None:
+    model = Citation("prior-model", "latents", HOSTILE, note=HOSTILE)
+    told = replace(report(), citations=(COVERAGE, model))
+    page = Tags(report_html(told, CONFIG, BUDGET, None))
+    assert "arXiv:2002.09797." in page.text
+    assert HOSTILE in page.text
+    assert "script" not in page.tags
+    assert json.loads(report_json(told, CONFIG, BUDGET))["citations"][0]["arxiv"] == "2002.09797"
+
+
+def test_plots_are_there_where_there_are_numbers_for_them() -> None:
+    shares = {"cat": 0.5, "dog": 0.75}
+    told = replace(
+        report(),
+        by_class={"distilled": shares, "random real": shares},
+        latent_map=LatentMap((0.5, 0.5), {"cat": MappedClass(((0.0, 0.0), (1.0, 1.0)), ((0.5, 0.5),), (1.0,))}),
+        history={"cat": (2.0, 1.0), "dog": ()},
+    )
+    assert set(more_plots(told)) == {BY_CLASS, MAP, BY_PASS}
+    assert Tags(report_html(told, CONFIG, BUDGET, None)).tags.count("svg") == 6
+    assert more_plots(replace(told, by_class={}, latent_map=None, history={"cat": (2.0,), "dog": (0.0, 0.0)})) == {}
+
+
+def test_classes_are_compared_with_random_images_that_are_labelled_alike() -> None:
+    shares = {"cat": 0.5, "dog": 0.75}
+    told = {"distilled": shares, "random real": shares, "random, same labels": shares}
+    assert "ring: random, same labels" in more_plots(replace(report(), by_class=told))[BY_CLASS]
 
 
 def test_remarks_are_on_the_page() -> None:
@@ -328,3 +359,10 @@ def test_the_page_says_who_has_the_labels_of_the_teacher() -> None:
     words = "The teacher's labels are those of distilled, of uniform weights and of random, same labels"
     assert words in Tags(report_html(report(), soft, BUDGET, None)).text
     assert "teacher" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text.split("Exactly what was run")[0]
+
+
+def test_large_whole_figures_keep_all_their_digits() -> None:
+    told = replace(report(), figures={**report().figures, "bytes.train": 25331718.0, "distortion": 473.456779})
+    text = Tags(report_html(told, CONFIG, BUDGET, None)).text
+    assert "25,331,718" in text
+    assert "473.457" in text

@@ -149,3 +149,9 @@ def test_the_first_network_decides_and_several_are_told_apart(ragged: Finished) 
     report = summarize(ragged.config, ragged.dataset, ragged.latents, ragged.books, both, [])
     assert report.accuracy == SCORES.accuracy
     assert list(report.by_network) == ["convnet-3", "resnet-18"]
+
+
+def test_a_report_cites_what_was_measured_and_nothing_else(ragged: Finished) -> None:
+    measured = {citation.used_for for citation in ragged.contents().report.citations}
+    assert {"w2", "coverage"} <= measured
+    assert not {"w2", "coverage"} & {citation.used_for for citation in report_of(ragged).citations}

@@ -62,6 +62,14 @@ def test_a_claimed_job_runs(store: Store, leases: Leases) -> None:
     assert (job.units[0].state, job.units[0].worker) == (UnitState.RUNNING, "worker")
 
 
+def test_a_finished_unit_keeps_what_memory_it_took(store: Store, leases: Leases) -> None:
+    claim = reach(store, leases, Stage.READ)
+    leases.finish(claim, peak_bytes=5 * 2**30)
+    leases.finish(take(leases))
+    peaks = [unit.peak_bytes for unit in store.get("ada", claim.job_id).units]
+    assert peaks == [5 * 2**30, None, None]
+
+
 def test_a_unit_is_claimed_once(store: Store, leases: Leases) -> None:
     store.submit("ada", CONFIG)
     take(leases)

@@ -1,0 +1,25 @@
+"""Which plots a report has beside those of accuracy, weights and distortion, by the names of their files."""
+
+from collections.abc import Mapping
+
+from ddoq.comparison import DISTILLED
+from ddoq.plots import accuracy_by_class
+from ddoq.plots_latents import distortion_by_pass, map_of_latents
+from ddoq.types import Report
+
+BY_CLASS, MAP, BY_PASS = "accuracy-by-class.svg", "latent-map.svg", "distortion-by-pass.svg"
+RIVALS = ("random, same labels", "random real")  # the first that there is: labelled alike
+
+
+def more_plots(report: Report) -> Mapping[str, str]:
+    """Draw what there are numbers of; SVG text by name of file."""
+    plots: dict[str, str] = {}
+    rival = next((name for name in RIVALS if name in report.by_class), None)
+    if rival and DISTILLED in report.by_class:
+        plots[BY_CLASS] = accuracy_by_class(report.by_class[DISTILLED], report.by_class[rival], rival)
+    if report.latent_map:
+        plots[MAP] = map_of_latents(report.latent_map)
+    passed = {name: values for name, values in report.history.items() if len(values) > 1 and values[0] > 0}
+    if passed:
+        plots[BY_PASS] = distortion_by_pass(passed, len(report.weights))
+    return plots
