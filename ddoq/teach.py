@@ -128,7 +128,8 @@ def teach(dataset: Dataset, latents: Latents, config: DistillConfig, at: TeachPl
     )
     network, accuracy = _train(data, plan, on_event)
     at.folder.mkdir(parents=True)
-    save_file(network.cpu().state_dict(), at.folder / WEIGHTS)
+    weights = {name: weight.contiguous() for name, weight in network.cpu().state_dict().items()}
+    save_file(weights, at.folder / WEIGHTS)
     remarks = _on_part(len(keys), sum(latents.manifest.counts))
     write_manifest(at.folder, TaughtManifest(plan.mean, plan.deviation, len(keys), n_steps, accuracy, remarks))
     at.cache.store(name, at.folder)
