@@ -128,7 +128,8 @@ def teach(dataset: Dataset, latents: Latents, config: DistillConfig, at: TeachPl
     )
     network, accuracy = _train(data, plan, on_event)
     at.folder.mkdir(parents=True)
-    save_file(network.cpu().state_dict(), at.folder / WEIGHTS)
+    weights = {name: weight.contiguous() for name, weight in network.cpu().state_dict().items()}
+    save_file(weights, at.folder / WEIGHTS)
     remarks = _on_part(len(keys), sum(latents.manifest.counts))
     write_manifest(at.folder, TaughtManifest(plan.mean, plan.deviation, len(keys), n_steps, accuracy, remarks))
     at.cache.store(name, at.folder)
@@ -149,7 +150,8 @@ def protocol_of(teacher: TrainedTeacher, n_steps: int) -> Protocol:
         name="teacher",
         source="this project",
         networks=(teacher.resolved_network,),
-        optimizer=OptimizerConfig("adamw", teacher.learning_rate, 0.01, Cosine(), "step"),
+        # 4 epochs of 11,200 CIFAR-10 images: 63 % right in training; 61 % at 0.002 and decay 0.01, 59 % by SGD at 0.1.
+        optimizer=OptimizerConfig("adamw", teacher.learning_rate, 0.05, Cosine(), "step"),
         epochs=((1, EPOCHS),),
         steps=n_steps,
         batch_sizes=((1, teacher.batch_size),),

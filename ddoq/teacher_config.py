@@ -107,7 +107,7 @@ class TrainedTeacher(TeacherBase):
     )
     steps: int | None = Field(None, ge=1, le=10_000_000, description="Optimiser steps, instead of `epochs`.")
     batch_size: int = Field(128, ge=1, le=4096, description="Images a step.")
-    learning_rate: float = Field(0.002, gt=0, le=10, description="Of the first step; it falls to zero along a cosine.")
+    learning_rate: float = Field(0.005, gt=0, le=10, description="Of the first step; it falls to zero along a cosine.")
     flip: float = Field(0.5, ge=0, le=1, description="Chance with which an image is shown left for right.")
 
     @property

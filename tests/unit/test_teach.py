@@ -92,6 +92,17 @@ def test_the_teacher_knows_the_images_that_it_learned_from(encoded: Encoded, und
     assert teacher.remarks == ()
 
 
+def test_its_file_is_a_checkpoint_that_answers_the_same(encoded: Encoded, undisturbed: Path) -> None:
+    taught = read_manifest(undisturbed, TaughtManifest)
+    numbers = {"mean": taught.mean, "deviation": taught.deviation, "resolution": 16}
+    network = {name: TEACHER[name] for name in ("network", "width", "norm")}
+    teacher = {"kind": "checkpoint", "checkpoint": str(undisturbed), **network, **numbers}
+    config = DistillConfig.model_validate(encoded.config.model_dump() | {"teacher": teacher})
+    names, images = encoded.dataset.class_names, encoded.pictures()[0]
+    expected = load_teacher(encoded.config, names, undisturbed.parent).label(images)
+    assert torch.equal(load_teacher(config, names, None).label(images), expected)
+
+
 def test_mean_and_deviation_are_those_of_the_images(encoded: Encoded, undisturbed: Path) -> None:
     channels = encoded.pictures()[0].double().div(255).transpose(0, 1).flatten(1)
     taught = read_manifest(undisturbed, TaughtManifest)
