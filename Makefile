@@ -44,6 +44,10 @@ check: $(READY) ## check format, lint, types and import contracts
 bench-quantizer: $(READY) ## compare the quantizer with faiss, scikit-learn and D4M's pass
 	$(RUN)/python benchmarks/quantizer.py --best --plot docs/images/quantizer.svg $(if $(DATA),--data $(DATA))
 
+.PHONY: scoreboard
+scoreboard: $(READY) ## measure DDOQ and its rivals on DATA (folder) into WORK; OPTIONS=--quick for the short form
+	$(RUN)/python benchmarks/scoreboard.py --data $(or $(DATA),../shared/data) --work $(or $(WORK),.scoreboard) $(OPTIONS)
+
 .PHONY: format
 format: $(READY) ## format the code
 	$(RUN)/ruff format $(SOURCES)
