@@ -24,7 +24,8 @@
     │   ├── OutOfMemoryError         prior.out_of_memory
     │   └── NotFiniteError           prior.not_finite
     ├── TeacherError           teacher.invalid
-    │   └── TeacherNotAllowedError   teacher.not_allowed
+    │   ├── TeacherNotAllowedError   teacher.not_allowed
+    │   └── TeacherNeededError       teacher.needed
     └── ArchiveError           archive.invalid
 
 A code never changes its meaning; `docs/errors.md` lists them all.
@@ -181,6 +182,12 @@ class TeacherNotAllowedError(TeacherError):
     """The teacher's checkpoint is not among those that this installation allows."""
 
     code = "teacher.not_allowed"
+
+
+class TeacherNeededError(TeacherError):
+    """The recipe asks the teacher about every view, and an archive holds no teacher."""
+
+    code = "teacher.needed"
 
 
 class ArchiveError(DdoqError):

@@ -178,7 +178,7 @@ def _evaluate(run: Run) -> None:
         books.budget.name: _evaluate_one(run, books, plans[books.budget.name], _turn(run.on_event, index, lengths))
         for index, books in enumerate(every)
     }
-    recipes = {name: recipe(plan) for name, plan in plans.items()}
+    recipes = {name: recipe(plan, run.config.student_resolution) for name, plan in plans.items()}
     write_manifest(run.folders[Stage.EVALUATE], EvaluateManifest(reports, recipes))
 
 

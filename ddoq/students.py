@@ -66,15 +66,26 @@ def train(network: NetworkConfig, data: TrainingSet, plan: TrainingPlan, seed: i
         seed: Number of the student, beside the plan's own seed.
         on_step: Told steps done and loss after each; what it raises ends the training.
     """
-    draws = stream(plan.seed, "batches", seed)
     start = stream(plan.seed, "student", seed)
-    student = make_network(network, plan.n_classes, data.images.shape[-1], start).to(plan.device)
+    student = make_network(network, plan.n_classes, data.images.shape[-1], start)
+    return teach(student, network.name, data, plan, seed, on_step)
+
+
+def teach(
+    student: nn.Module, name: str, data: TrainingSet, plan: TrainingPlan, seed: int, on_step: OnStep
+) -> nn.Module:
+    """Train a network on from where it is, itself, on the plan's device; arguments and answer as of `train`.
+
+    `name` is that by which the protocol may have a learning rate and a schedule of its own for it.
+    """
+    draws = stream(plan.seed, "batches", seed)
+    student = student.to(plan.device).train()
     optimizer = make_optimizer(student, plan.protocol.optimizer)
     show = make_augmentation(plan.protocol.augment, Normalise(plan.mean, plan.deviation))
     near = data.to(plan.device)
     for step, rows in enumerate(draw_batches(len(data.labels), plan, draws), start=1):
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate(network.name, step - 1)
+            group["lr"] = plan.rate(name, step - 1)
         loss = _loss(student, near.take(rows), plan.protocol, show, draws)
         optimizer.zero_grad()
         loss.backward()
