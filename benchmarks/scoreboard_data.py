@@ -28,14 +28,14 @@ from ddoq.errors import BadImagesError
 from ddoq.evaluate import plan_for
 from ddoq.events import Stage, ignore
 from ddoq.generate import Images, generate, open_images, show
-from ddoq.labels import Teacher
 from ddoq.latents import Latents, encode, open_latents
 from ddoq.manifests import is_complete
 from ddoq.networks import NetworkConfig
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder
 from ddoq.sources import Access
 from ddoq.students import TrainingPlan, train
-from ddoq.teacher_config import TeacherConfig
+from ddoq.teacher_config import CheckpointTeacher
+from ddoq.teachers import Teacher, load_teacher
 from ddoq.types import TrainingSet
 from ddoq.weights import training_weights
 
@@ -87,10 +87,10 @@ class Study:
 
     @cached_property
     def teacher(self) -> Teacher:
-        return Teacher(self.teacher_config, len(self.dataset.class_names))
+        return load_teacher(self.config(DDOQ, soft=True), self.dataset.class_names, None)
 
     @cached_property
-    def teacher_config(self) -> TeacherConfig:
+    def teacher_config(self) -> CheckpointTeacher:
         """The given CIFAR ResNet; for Fashion-MNIST a network trained on all training images, once."""
         if self.name == "cifar-10":
             file = self.data / "cifar10-resnets" / "resnet20.safetensors"
@@ -101,7 +101,7 @@ class Study:
             if not file.exists():
                 save_file(train_teacher(self).state_dict(), unfinished := file.with_suffix(".part"))
                 unfinished.rename(file)
-        return TeacherConfig(
+        return CheckpointTeacher(
             network=network, checkpoint=str(file), mean=mean, deviation=deviation, resolution=self.side, width=width
         )
 

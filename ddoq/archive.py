@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float16, Int, UInt8
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -22,9 +22,10 @@ from torch.utils.data import Dataset
 
 from ddoq.config import DistillConfig
 from ddoq.errors import ArchiveError
+from ddoq.protocols import Protocol
 from ddoq.stored_labels import FOLDER, ArchivedLabels
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
 SPLIT = "train"
 METADATA = f"{SPLIT}/metadata.csv"
@@ -35,14 +36,24 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no clock in t
 Member = bytes | Path | Callable[[], bytes]  # what is only made when its turn comes is never held beside the others
 
 
+@with_config(ConfigDict(extra="forbid"))  # what is not understood would be trained otherwise than it says
 @dataclass(frozen=True)
 class Recipe:
-    """How students were trained on the images. `mean` and `deviation` are of the real images' channels (0 to 1)."""
+    """How students were trained on the images: down to `deviation` as `ddoq.train` takes it, then in words for people.
 
-    protocol: str
-    networks: tuple[str, ...]
+    `n_images` are those by which epochs become steps. `resolution` is the side of the images that students see, in
+    pixels. `seed` is the distillation's, of which each student has its own number. `mean` and `deviation` are of the
+    real images' channels (0 to 1).
+    """
+
+    protocol: Protocol
+    n_images: int
+    n_classes: int
+    resolution: int
+    seed: int
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
+    networks: tuple[str, ...]
     loss: str
     optimizer: str
     schedule: str
@@ -59,6 +70,13 @@ class ArchiveManifest:
     class_names: tuple[str, ...]
     recipe: Recipe
     members: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Format:
+    """What the manifests of all formats have."""
+
+    format: int
 
 
 @dataclass(frozen=True)
@@ -124,7 +142,7 @@ def load_archive(file: Path | str) -> DistilledArchive:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            manifest = TypeAdapter(ArchiveManifest).validate_json(archive.read(NAME))
+            manifest = _read_manifest(archive.read(NAME))
             _check_members(archive, manifest)
             rows = list(csv.DictReader(io.StringIO(archive.read(METADATA).decode())))
             images = [_read_image(archive, f"{SPLIT}/{row['file_name']}") for row in rows]
@@ -160,9 +178,14 @@ def _bytes_of(content: Member) -> bytes:
     return content.read_bytes() if isinstance(content, Path) else content()
 
 
+def _read_manifest(text: bytes) -> ArchiveManifest:
+    found = TypeAdapter(_Format).validate_json(text).format
+    if found != FORMAT:
+        raise ArchiveError(f"archive format {found}; this version reads format {FORMAT}: distil the dataset again")
+    return TypeAdapter(ArchiveManifest).validate_json(text)
+
+
 def _check_members(archive: zipfile.ZipFile, manifest: ArchiveManifest) -> None:
-    if manifest.format != FORMAT:
-        raise ArchiveError(f"archive format {manifest.format}; this version reads format {FORMAT}")
     found = set(archive.namelist()) - {NAME}
     if odd := sorted(found ^ set(manifest.members)):
         raise ArchiveError(f"member {odd[0]!r} is missing from the archive or from its manifest; download it again")

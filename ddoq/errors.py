@@ -26,7 +26,8 @@
     ├── TeacherError           teacher.invalid
     │   ├── TeacherNotFoundError     teacher.not_found
     │   ├── TeacherNotAllowedError   teacher.not_allowed
-    │   └── LabelsTooLargeError      teacher.labels_too_large
+    │   ├── LabelsTooLargeError      teacher.labels_too_large
+    │   └── TeacherNeededError       teacher.needed
     └── ArchiveError           archive.invalid
 
 A code never changes its meaning; `docs/errors.md` lists them all.
@@ -195,6 +196,12 @@ class LabelsTooLargeError(TeacherError):
     """The soft labels would take more bytes than `teacher.max_label_bytes`."""
 
     code = "teacher.labels_too_large"
+
+
+class TeacherNeededError(TeacherError):
+    """The recipe asks the teacher about every view, and an archive holds no teacher."""
+
+    code = "teacher.needed"
 
 
 class ArchiveError(DdoqError):

@@ -36,7 +36,10 @@ def evaluate_all(run: Run) -> None:
         books.budget.name: _report_on(run, books, plans[books.budget.name], _turn(run.on_event, index, lengths))
         for index, books in enumerate(every)
     }
-    recipes = {name: recipe(tuned(plan, reports[name].tuning, DISTILLED)) for name, plan in plans.items()}
+    recipes = {
+        name: recipe(tuned(plan, reports[name].tuning, DISTILLED), run.config.student_resolution)
+        for name, plan in plans.items()
+    }
     write_manifest(run.folders[Stage.EVALUATE], EvaluateManifest(reports, recipes))
 
 

@@ -16,7 +16,7 @@ from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.errors import DatasetChangedError
 from ddoq.events import Event, OnEvent, Stage
-from ddoq.images import encode_png, fit_square
+from ddoq.images import encode_png, fit_square, fit_squares
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.prior import Denoiser, LatentPrior
 from ddoq.seeds import stream
@@ -74,7 +74,7 @@ def generate(books: Codebooks, prior: LatentPrior, config: DistillConfig, folder
     n_done, n_images = 0, sum(books.budget.counts)
 
     def paint(batch: Sequence[Codeword]) -> UInt8[Tensor, "b 3 r r"]:
-        return _resize(prior.decode(_denoised(batch, prior, config)), config.output_resolution)
+        return fit_squares(prior.decode(_denoised(batch, prior, config)), config.output_resolution)
 
     def on_smaller(size: int) -> None:
         on_event(Event(Stage.GENERATE, n_done, n_images, {"batch_size": size}))
@@ -140,20 +140,6 @@ def _file(folder: Path, label: int, codeword: int) -> Path:
     return folder / f"{label:05d}" / f"{codeword:04d}.png"
 
 
-def _resize(images: UInt8[Tensor, "b 3 h h"], resolution: int) -> UInt8[Tensor, "b 3 r r"]:
-    if images.shape[-1] == resolution:
-        return images
-    return torch.stack([_to_tensor(fit_square(_to_image(image), resolution)) for image in images])
-
-
 def _read(file: Path, resolution: int) -> UInt8[Tensor, "3 r r"]:
     with Image.open(file) as image:
-        return _to_tensor(fit_square(image, resolution))
-
-
-def _to_image(image: UInt8[Tensor, "3 h h"]) -> Image.Image:
-    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-
-
-def _to_tensor(image: Image.Image) -> UInt8[Tensor, "3 r r"]:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        return torch.from_numpy(np.array(fit_square(image, resolution))).permute(2, 0, 1).contiguous()

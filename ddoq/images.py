@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 MAX_PIXELS: Final = 64_000_000
 MAX_BYTES: Final = 64 * 2**20
@@ -81,6 +81,14 @@ def fit_square(image: Image.Image, resolution: int) -> Image.Image:
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
     return image.resize((resolution, resolution), Image.Resampling.LANCZOS, box, _REDUCING_GAP)
+
+
+def fit_squares(images: UInt8[Tensor, "b 3 h w"], resolution: int) -> UInt8[Tensor, "b 3 r r"]:
+    """Resize the central squares of RGB images as `fit_square` does; images of that side stay as they are."""
+    if images.shape[-2:] == (resolution, resolution):
+        return images
+    squares = [np.array(fit_square(_as_picture(image), resolution)) for image in images]
+    return from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
 
 
 def pad_square(image: Image.Image, resolution: int) -> Image.Image:

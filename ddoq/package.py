@@ -177,6 +177,7 @@ def _widened(row: UInt8[Tensor, "k 3 h h"], columns: int) -> UInt8[Tensor, "m 3 
 def _metadata(contents: Contents) -> bytes:
     """One line an image, in the columns that image-folder readers expect.
 
+    Nine digits give a weight back to the bit, and so the students that were trained by it.
     `nearest` is the key of the training image nearest to the codeword: the image itself, where real ones are shown.
     """
     text = io.StringIO()
@@ -189,7 +190,7 @@ def _metadata(contents: Contents) -> bytes:
         columns = zip(weights.tolist(), counts.tolist(), nearest, strict=True)
         for codeword, (weight, count, key) in enumerate(columns):
             file_name = f"{folder}/{codeword:04d}.png"
-            table.writerow((file_name, label, contents.class_names[label], f"{weight:.6g}", count, codeword, key))
+            table.writerow((file_name, label, contents.class_names[label], f"{weight:.9g}", count, codeword, key))
     return text.getvalue().encode()
 
 
@@ -217,7 +218,6 @@ def _card(contents: Contents, archive_name: str) -> bytes:
         canvas=contents.config.parts.canvas,
         teacher=contents.config.teacher,
         labels=contents.config.resolved_protocol.labels,
-        student_side=contents.config.student_resolution,
         temperature=contents.config.resolved_protocol.temperature,
         n_images=sum(budget.counts),
         n_classes=len(budget.counts),

@@ -9,12 +9,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import WrapSerializer
 
 from ddoq.network_config import NetworkConfig
 
 ProtocolName = Literal["quick", "small-hard", "minimax-hard", "d4m-fkd", "rded", "rd3"]
+T = TypeVar("T")
 ByIpc = tuple[tuple[int, int], ...]  # images per class up to the first number: the second; beyond the last: the last
+# A dict to pydantic, which does not know how to write read-only mappings.
+ByName = Annotated[Mapping[str, T], WrapSerializer(lambda values, write: write(dict(values)))]
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,8 @@ class OptimizerConfig:
     moves_each: Literal["step", "epoch"]
     momentum: float = 0.0
     decayed: Literal["all", "matrices"] = "all"
-    learning_rates: Mapping[str, float] = field(default_factory=dict)
-    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    learning_rates: ByName[float] = field(default_factory=dict)
+    schedules: ByName[Schedule] = field(default_factory=dict)
 
     def rate(self, network: str, progress: float) -> float:
         """The learning rate of a network once a share `progress` of the training (0 to 1) is done."""

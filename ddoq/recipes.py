@@ -1,4 +1,4 @@
-"""A training plan -> the recipe in the archive, in plain words: for whoever trains on the images."""
+"""A training plan -> the recipe in the archive, as data and in plain words: for whoever trains on the images."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -12,14 +12,18 @@ SOFT = {"fixed": "soft labels", "stored": "stored soft labels of each view", "li
 OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
 
-def recipe(plan: TrainingPlan) -> Recipe:
-    """Say in words how the students of a plan are trained."""
+def recipe(plan: TrainingPlan, resolution: int) -> Recipe:
+    """Say how the students of a plan are trained, on images of a side of `resolution` pixels."""
     protocol = plan.protocol
     return Recipe(
-        protocol=protocol.name,
-        networks=tuple(map(_network, protocol.networks)),
+        protocol=protocol,
+        n_images=plan.n_images,
+        n_classes=plan.n_classes,
+        resolution=resolution,
+        seed=plan.seed,
         mean=plan.mean,
         deviation=plan.deviation,
+        networks=tuple(map(_network, protocol.networks)),
         loss=_loss(protocol),
         optimizer=_optimizer(protocol),
         schedule=_schedules(protocol),

@@ -15,7 +15,7 @@ from ddoq.protocols import OptimizerConfig
 from ddoq.seeds import stream
 from ddoq.types import TrainingSet
 
-__all__ = ["OnStep", "TrainingPlan", "make_optimizer", "normalise", "train"]
+__all__ = ["OnStep", "TrainingPlan", "make_optimizer", "normalise", "train", "train_further"]
 
 OnStep = Callable[[int, Float[Tensor, ""]], None]
 
@@ -33,11 +33,22 @@ def train(network: NetworkConfig, data: TrainingSet, plan: TrainingPlan, seed: i
         on_step: Told steps done and loss after each; what it raises ends the training.
     """
     start = stream(plan.seed, "student", seed)
-    student = make_network(network, plan.n_classes, data.images.shape[-1], start).to(plan.device)
+    student = make_network(network, plan.n_classes, data.images.shape[-1], start)
+    return train_further(student, network.name, data, plan, seed, on_step)
+
+
+def train_further(
+    student: nn.Module, name: str, data: TrainingSet, plan: TrainingPlan, seed: int, on_step: OnStep
+) -> nn.Module:
+    """Train a network on from where it is, itself, on the plan's device; arguments and answer as of `train`.
+
+    `name` is that by which the protocol may have a learning rate and a schedule of its own for it.
+    """
+    student = student.to(plan.device).train()
     optimizer = make_optimizer(student, plan.protocol.optimizer)
     for step, exercise in enumerate(exercises(data, plan, seed), start=1):
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate(network.name, step - 1)
+            group["lr"] = plan.rate(name, step - 1)
         loss = exercise.judge(student(exercise.images))
         optimizer.zero_grad()
         loss.backward()

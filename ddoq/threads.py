@@ -1,4 +1,4 @@
-"""Work spread over the cores, each piece on one."""
+"""Work spread over the cores, each piece on one; or one piece as it would be there."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,3 +20,14 @@ def one_core_each(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     finally:
         threads.shutdown(cancel_futures=True)
         torch.set_num_threads(n_cores)  # part of the setting is the whole program's
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let torch work on one core in this thread: to the same bits as in a thread of `one_core_each`."""
+    n_cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_cores)

@@ -20,7 +20,8 @@ import ddoq.pool_kernels
 
 with install_import_hook("ddoq", CHECKER):
     # Shapes are checked at run time, in tests only: what this loads is checked wherever a test imports it.
-    import ddoq.distill  # noqa: F401
+    import ddoq.distill
+    import ddoq.training  # noqa: F401
 
 from cli.servers import start_postgres, start_s3, start_valkey
 from cli.watchdog import Watchdog

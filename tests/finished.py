@@ -1,7 +1,7 @@
 """A small distillation of classes with different numbers of images, finished up to its evaluation: real files."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,8 +17,10 @@ from ddoq.generate import Images, ImagesManifest
 from ddoq.images import encode_png
 from ddoq.latents import Latents, LatentsManifest, Shard
 from ddoq.measures import Measured, measure
+from ddoq.network_config import NetworkConfig
 from ddoq.package import Contents
 from ddoq.prior.pixels import Pixels
+from ddoq.protocols import QUICK
 from ddoq.summary import summarize
 from ddoq.types import Scores
 from tests.pictures import access_to, members, write_folder
@@ -31,10 +33,14 @@ SCORES = Scores(
     by_class={"distilled": (0.9, None, 1.0), "random real": (0.8, None, 0.8)},
 )
 RECIPE = Recipe(
-    protocol="quick",
-    networks=("convnet-3",),
+    protocol=replace(QUICK, steps=10, batch_sizes=((1, 8),), networks=(NetworkConfig("convnet-3", width=8),)),
+    n_images=sum(COUNTS),
+    n_classes=len(CLASSES),
+    resolution=SIDE,
+    seed=0,
     mean=(0.5, 0.5, 0.5),
     deviation=(0.3, 0.3, 0.3),
+    networks=("convnet-3",),
     loss="cross-entropy times weight",
     optimizer="AdamW",
     schedule="falling",

@@ -346,7 +346,7 @@ def test_the_snippets_of_the_card_run(run, tmp_path):
     with zipfile.ZipFile(run[2]) as archive:
         card = archive.read("README.md").decode()
     snippets = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    assert len(snippets) == 2
+    assert len(snippets) == 3
     for snippet in snippets:
         subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, check=True, env=offline(tmp_path))
 

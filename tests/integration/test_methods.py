@@ -177,7 +177,7 @@ def test_several_networks_by_a_protocol_of_the_field_give_a_table(uri: str, tmp_
     assert report["by_network"]["convnet-3"] == report["accuracy"]
     assert "convnet-3 %  resnetap-10 %" in card
     recipe = load_archive(archive).recipe
-    assert (recipe.protocol, recipe.steps, recipe.batch_size) == ("minimax-hard", 2, 64)
+    assert (recipe.protocol.name, recipe.steps, recipe.batch_size) == ("minimax-hard", 2, 64)
     assert "CutMix" in recipe.augmentation
 
 

@@ -14,15 +14,19 @@ from ddoq.students import TrainingPlan
 
 def recipe_of(protocol: Protocol) -> Recipe:
     plan = TrainingPlan(protocol, 100, 10, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1), 0, torch.device("cpu"))
-    return recipe(plan)
+    return recipe(plan, 32)
 
 
 def test_quick_in_words() -> None:
     assert recipe_of(QUICK) == Recipe(
-        protocol="quick",
-        networks=("convnet-3 (128 channels, instance norm)",),
+        protocol=QUICK,
+        n_images=100,
+        n_classes=10,
+        resolution=32,
+        seed=0,
         mean=(0.5, 0.4, 0.3),
         deviation=(0.2, 0.2, 0.1),
+        networks=("convnet-3 (128 channels, instance norm)",),
         loss="cross-entropy times weight, mean over the batch",
         optimizer="AdamW, learning rate 0.002, weight decay 0.01",
         schedule="learning rate falling along a cosine to 0 of its height, changed after each step",

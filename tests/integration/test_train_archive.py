@@ -1,0 +1,121 @@
+"""From the archive file alone one trains the students of its report, to the bit."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ddoq
+from cli.demo import write_digits
+from ddoq.codebooks import open_codebooks
+from ddoq.config import DistillConfig
+from ddoq.contenders import gather_contenders, stream_test
+from ddoq.datasets import Dataset, open_dataset
+from ddoq.distill import distill
+from ddoq.events import Stage
+from ddoq.generate import open_images
+from ddoq.latents import open_latents
+from ddoq.training import Student, training_set
+from tests.pictures import access_to
+
+CPU = torch.device("cpu")
+# Images are made at 16 pixels and shown to students at 8, so that they are resized as well; weights differ.
+BODY = {
+    "images_per_class": 4,
+    "prior": {"kind": "pixels", "resolution": 16},
+    "students": {"seeds": 2, "steps": 60, "width": 16, "resolution": 8, "networks": ["convnet-3", "cifar-resnet-20"]},
+    "seed": 11,
+}
+ALONE = """
+import json, sys, ddoq, torch
+student = ddoq.train("archive.zip", seed=1, device=torch.device("cpu"))
+print(json.dumps([parameter.tolist() for parameter in student.parameters()]))
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished distillation of real digits."""
+
+    folder: Path
+    config: DistillConfig
+    dataset: Dataset
+    archive: Path
+
+    def test_batches(self) -> list[tuple[Tensor, Tensor]]:
+        return list(stream_test(self.config, self.dataset, []))
+
+    def accuracies(self, network: str) -> list[float]:
+        with zipfile.ZipFile(self.archive) as file:
+            report = json.loads(file.read("report.json"))
+        return list(report["by_network"][network]["distilled"]["values"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder / "digits.zip")
+    config = DistillConfig.model_validate({**BODY, "dataset": {"uri": (folder / "digits.zip").as_uri()}})
+    (archive,) = distill(config, folder / "out", access_to(folder))
+    return Run(folder, config, open_dataset(config.dataset, access_to(folder)), archive)
+
+
+def accuracy(student: Student, run: Run) -> float:
+    batches = run.test_batches()
+    right = sum(int((student.predict(images) == labels).sum()) for images, labels in batches)
+    return right / sum(len(labels) for _, labels in batches)
+
+
+@pytest.mark.parametrize("network", ["convnet-3", "cifar-resnet-20"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_student_of_a_seed_is_right_as_often_as_the_report_says(run: Run, network: str, seed: int) -> None:
+    student = ddoq.train(run.archive, network, seed=seed, device=CPU)
+    one_digit = 1 / 360
+    assert accuracy(student, run) == pytest.approx(run.accuracies(network)[seed], abs=one_digit / 100)
+
+
+def test_the_archive_gives_the_training_set_of_the_evaluation_to_the_bit(run: Run) -> None:
+    folders = {stage: run.folder / "out" / stage for stage in Stage}
+    (books,) = open_codebooks(folders[Stage.QUANTIZE])
+    images, latents = open_images(folders[Stage.GENERATE] / books.budget.name), open_latents(folders[Stage.ENCODE])
+    expected = gather_contenders(run.config, run.dataset, latents, books, images)["distilled"][0]
+    found = training_set(ddoq.load_archive(run.archive))
+    assert torch.equal(found.images, expected.images)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.weights, expected.weights)
+    assert len(found.weights.unique()) > 20  # weights that rounding could have changed
+
+
+def test_a_fresh_process_with_the_file_alone_trains_the_same_student(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "archive.zip").write_bytes(run.archive.read_bytes())
+    command = [sys.executable, "-c", ALONE]
+    out = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, env=dict(os.environ))
+    student = ddoq.train(run.archive, seed=1, device=CPU)
+    assert json.loads(out.stdout.splitlines()[-1]) == [parameter.tolist() for parameter in student.parameters()]
+
+
+def test_a_module_of_ones_own_learns_to_read(run: Run) -> None:
+    layers = (nn.Flatten(), nn.Linear(3 * 8 * 8, 64), nn.ReLU(), nn.Linear(64, 10))
+    assert accuracy(ddoq.train(run.archive, nn.Sequential(*layers), device=CPU), run) > 0.6
+
+
+def test_the_snippet_of_the_card_trains_the_first_student_of_the_report(run: Run, tmp_path: Path) -> None:
+    with zipfile.ZipFile(run.archive) as file:
+        card = file.read("README.md").decode()
+    (snippet,) = (text for text in re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL) if "ddoq.train" in text)
+    (tmp_path / "archive.zip").write_bytes(run.archive.read_bytes())
+    code = (
+        f"import os; os.chdir({str(tmp_path)!r})\n{snippet}\nimport torch; torch.save(student.state_dict(), 'student')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ), stdout=subprocess.DEVNULL)
+    named = ddoq.train(run.archive)
+    named.load_state_dict(torch.load(tmp_path / "student", weights_only=True))
+    assert accuracy(named, run) == pytest.approx(run.accuracies("convnet-3")[0], abs=0.02)  # not exact on a GPU
