@@ -266,6 +266,14 @@ COVERAGE = _work(
     "ICML",
     "2002.09797",
 )
+CALIBRATION = _work(
+    "guo2017calibration",
+    "On Calibration of Modern Neural Networks",
+    "Chuan Guo, Geoff Pleiss, Yu Sun, Kilian Q. Weinberger",
+    2017,
+    "ICML",
+    "1706.04599",
+)
 POT = _work(
     "flamary2021pot",
     "POT: Python Optimal Transport",

@@ -9,7 +9,7 @@ from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from ddoq.methods import Method, ReducerName
 from ddoq.network_config import ARCHITECTURES, Family
-from ddoq.prior_config import PixelsPrior, Prior
+from ddoq.prior_config import PixelsPrior
 from ddoq.protocols import AugmentConfig, ProtocolName
 from ddoq.provenance import used_sampler
 from ddoq.types import Citation, Report
@@ -99,12 +99,14 @@ def _uses(config: DistillConfig, report: Report) -> Iterator[Use]:
     yield from _of_labels(config)
     if report.accuracy:
         yield from _of_students(config)
+    if report.calibration:
+        yield "calibration", (works.CALIBRATION,)
     yield from ((name.partition(".")[0], found) for name, found in MEASURES.items() if name in report.figures)
 
 
 def _of_prior(config: DistillConfig) -> Iterator[Use]:
     prior, sampler = config.prior, used_sampler(config)
-    if model := _model(prior):
+    if model := None if isinstance(prior, PixelsPrior) else _model("prior-model", prior.model, prior.revision):
         yield "latents and images" if config.parts.canvas == "prior" else "latents", (model,)
     if Stage.FIT in config.stages:
         yield "fitted prior", FITTED
@@ -116,14 +118,13 @@ def _of_prior(config: DistillConfig) -> Iterator[Use]:
         yield "guidance", (works.GUIDANCE,)
 
 
-def _model(prior: Prior) -> Citation | None:
-    """The model that a prior names; a name that may be a hub id gets its address, if there is a revision to show."""
-    if isinstance(prior, PixelsPrior) or prior.model is None:
+def _model(key: str, name: str | None, revision: str | None) -> Citation | None:
+    """A model that the config names; a name that may be a hub id gets its address, if there is a revision to show."""
+    if name is None:
         return None
-    name, revision = prior.model, prior.revision
     is_on_hub = HUB_ID.fullmatch(name) and COMMIT.fullmatch(revision or "")
     url = f"https://huggingface.co/{name}/tree/{revision}" if is_on_hub else ""
-    return Citation("prior-model", "", name, note=f"revision {revision}" if revision else "local folder", url=url)
+    return Citation(key, "", name, note=f"revision {revision}" if revision else "local folder", url=url)
 
 
 def _of_labels(config: DistillConfig) -> Iterator[Use]:
@@ -131,7 +132,9 @@ def _of_labels(config: DistillConfig) -> Iterator[Use]:
     if config.teacher is None or protocol.teacher is None:
         return
     yield "soft labels", (works.SOFT_LABELS, *((works.FKD,) if protocol.labels == "stored" else ()))
-    yield "teacher", _network(protocol.teacher.name)
+    teacher = config.teacher
+    pretrained = _model("teacher-model", teacher.model, teacher.revision) if teacher.kind == "pretrained" else None
+    yield "teacher", (pretrained,) if pretrained else _network(protocol.teacher.name)
 
 
 def _of_students(config: DistillConfig) -> Iterator[Use]:

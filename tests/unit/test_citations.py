@@ -13,6 +13,7 @@ from ddoq.types import Citation, Report
 
 SCORED = {"distilled": score([0.9]), "random real": score([0.8])}
 TEACHER = {
+    "kind": "checkpoint",
     "network": "cifar-resnet-20",
     "checkpoint": "/t.safetensors",
     "mean": [0.5] * 3,
@@ -150,6 +151,18 @@ def test_a_model_of_the_hub_is_cited_at_its_commit() -> None:
     model = models("org/vae", "0123abc")
     assert in_words(model) == "org/vae. revision 0123abc."
     assert model.url == "https://huggingface.co/org/vae/tree/0123abc"
+
+
+def test_a_pretrained_teacher_is_cited_by_its_name_and_revision() -> None:
+    teacher = {"kind": "pretrained", "model": "org/vit", "revision": "0123abc"}
+    assert cited(teacher=teacher)["teacher-model"] == "teacher"
+
+
+def test_calibration_is_cited_where_it_was_measured() -> None:
+    config = DistillConfig.model_validate({"dataset": {"uri": "file:///data/pets.zip"}})
+    for measured in ({}, {"distilled": 0.1}):
+        report = Report(SCORED, {}, {}, {}, (), calibration=measured)
+        assert ("guo2017calibration" in {work.key for work in cite(config, report)}) == bool(measured)
 
 
 def test_a_local_model_has_no_address() -> None:

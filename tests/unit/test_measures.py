@@ -98,6 +98,7 @@ def test_bytes_are_those_of_the_files_and_of_a_weight_each(ragged: Finished) -> 
 
 def test_soft_labels_count_as_bytes_of_the_set(ragged: Finished) -> None:
     teacher = {
+        "kind": "checkpoint",
         "network": "convnet-3",
         "checkpoint": "/t.safetensors",
         "mean": [0.5] * 3,

@@ -20,7 +20,14 @@ from ddoq.manifests import is_complete, read_manifest
 from ddoq.package import PackageManifest, package_all
 from tests.finished import CLASSES, COUNTS, Finished, colour, finish
 
-PLOTS = {"accuracy-by-class.svg", "accuracy.svg", "distortion.svg", "latent-map.svg", "weights.svg"}
+PLOTS = {
+    "accuracy-by-class.svg",
+    "accuracy.svg",
+    "distortion-by-pass.svg",
+    "distortion.svg",
+    "latent-map.svg",
+    "weights.svg",
+}
 SHOWN = {"overview.png", "report.html", "report.json"} | PLOTS
 HOSTILE = "<script>alert(1)</script>|x\n# y"
 
@@ -127,7 +134,7 @@ def test_where_nothing_was_evaluated_there_is_no_plot_of_it_and_the_card_says_so
     contents = ragged.contents()
     package_all([replace(contents, report=replace(contents.report, accuracy={}, by_class={}))], tmp_path, ignore)
     assert {file.name for file in read_manifest(tmp_path, PackageManifest).files} == (
-        SHOWN - {"accuracy.svg"} | {"archive.zip"}
+        SHOWN - {"accuracy.svg", "accuracy-by-class.svg"} | {"archive.zip"}
     )
     card = member(tmp_path / "archive.zip", "README.md").decode()
     assert "Nothing was compared: evaluation is none" in card
