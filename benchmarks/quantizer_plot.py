@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
 
-from ddoq.plots import STYLE, WIDTH
+from ddoq.svg import STYLE, WIDTH
 
 Point = tuple[float, float]  # seconds and distortion, or x and y
 Box = tuple[float, float, float, float]  # left, top, right, bottom
