@@ -95,8 +95,7 @@ def _frame(classes: Iterable[MappedClass]) -> tuple[float, float, float, float]:
 
 def _axes_in_words(shares: tuple[float, float]) -> str:
     first, second = shares
-    axes = f"principal axes with {first:.1%} and {second:.1%} of the variance"
-    return f"{axes}; dots: real images; circles: codewords, larger the more they stand for"
+    return f"axes of {first:.1%} and {second:.1%} of the variance; dots: real images; circles: codewords by their share"
 
 
 def _legend(names: Sequence[str], y: float) -> list[str]:
