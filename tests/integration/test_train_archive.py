@@ -84,7 +84,7 @@ def test_the_student_of_a_seed_is_right_as_often_as_the_report_says(run: Run, ne
 
 def test_tuned_rates_and_stored_labels_are_part_of_what_is_repeated(run: Run, tmp_path: Path) -> None:
     """In full evaluation, whose learning rate is chosen for each network, on a trained teacher's stored labels."""
-    body = {**BODY, "students": {**BODY["students"], "steps": 12, "width": 8}, "evaluation": "full"}  # type: ignore[dict-item]
+    body = {**BODY, "students": {**BODY["students"], "steps": 4, "width": 8}, "evaluation": "full"}  # type: ignore[dict-item]
     teacher = {"kind": "train", "network": "convnet-3", "width": 8, "steps": 30, "labels": "stored"}
     dataset = run.config.dataset.model_dump()
     config = DistillConfig.model_validate({**body, "dataset": dataset, "teacher": teacher})
