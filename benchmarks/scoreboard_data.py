@@ -31,9 +31,10 @@ from ddoq.generate import Images, generate, open_images, show
 from ddoq.latents import Latents, encode, open_latents
 from ddoq.manifests import is_complete
 from ddoq.networks import NetworkConfig
+from ddoq.plans import TrainingPlan
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder
 from ddoq.sources import Access
-from ddoq.students import TrainingPlan, train
+from ddoq.students import train
 from ddoq.teacher_config import CheckpointTeacher
 from ddoq.teachers import Teacher, load_teacher
 from ddoq.types import TrainingSet

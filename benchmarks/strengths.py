@@ -32,11 +32,12 @@ from ddoq.events import Event, Stage, ignore
 from ddoq.images import fit_square
 from ddoq.latents import Latents, open_latents
 from ddoq.networks import NetworkConfig
+from ddoq.plans import TrainingPlan
 from ddoq.prior import Denoiser, load_denoiser
 from ddoq.prior_config import Sampler
 from ddoq.seeds import stream
 from ddoq.sources import Access
-from ddoq.students import TrainingPlan, normalise, train
+from ddoq.students import normalise, train
 from ddoq.types import TrainingSet
 from ddoq.weights import training_weights
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ddoq.evaluate import evaluate
 from ddoq.events import ignore
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import QUICK
 from ddoq.seeds import stream
-from ddoq.students import TrainingPlan
 from ddoq.types import TrainingSet
 
 CLASSES, WIDTH, DEPTH = 10, 128, 3

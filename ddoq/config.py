@@ -266,6 +266,11 @@ class DistillConfig(Group):
                 f"students.protocol {name!r} mixes images, of which fixed soft labels say nothing; set teacher.labels "
                 "to 'live' or 'stored', use quick or small-hard, or drop teacher"
             )
+        if (self.evaluation, protocol.labels) == ("none", "live") and isinstance(self.teacher, TrainedTeacher):
+            raise ValueError(
+                "a teacher of live labels is asked by students alone, of which evaluation 'none' has none: it would be "
+                "trained in vain; set teacher.labels to 'stored', or evaluation to 'quick'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -22,7 +22,8 @@ from ddoq.events import Event, OnEvent, Stage
 from ddoq.latents import LatentsManifest
 from ddoq.marks import Batches, take_test
 from ddoq.network_config import NetworkConfig
-from ddoq.students import TrainingPlan, train
+from ddoq.plans import TrainingPlan
+from ddoq.students import train
 from ddoq.threads import one_core_each
 from ddoq.types import Score, Scores, TrainingSet
 

@@ -18,10 +18,10 @@ from ddoq.labels import SoftLabels
 from ddoq.latents import open_latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.measures import Measured, measure
+from ddoq.plans import TrainingPlan
 from ddoq.prior import load_encoder
 from ddoq.recipes import recipe
 from ddoq.run import EvaluateManifest, Run, dataset_of, found, labels_of, teacher_of
-from ddoq.students import TrainingPlan
 from ddoq.summary import summarize
 from ddoq.teach import TAUGHT, TaughtManifest
 from ddoq.types import Report, Scores

@@ -26,9 +26,9 @@ from ddoq.latents import Latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.marks import Batches
 from ddoq.networks import load_network
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import Protocol
 from ddoq.seeds import stream
-from ddoq.students import TrainingPlan
 from ddoq.tuning import FACTORS, Trials, choose, tune
 from ddoq.types import TrainingSet
 

@@ -8,7 +8,7 @@ from ddoq.evaluate import at_rate, evaluate
 from ddoq.events import OnEvent, after
 from ddoq.full_data import FULL_DATA, FullData, n_students, train_on_full_data
 from ddoq.marks import Batches
-from ddoq.students import TrainingPlan
+from ddoq.plans import TrainingPlan
 from ddoq.tuning import FACTORS, Trials, choose, tune
 from ddoq.types import Scores, TrainingSet, Tuning
 

@@ -82,7 +82,7 @@ def store_labels(
     views, near, draws = views_of(plan), images.to(plan.device), draw_for(images, plan, 0)
 
     def label(draw: Draw) -> Float16[Tensor, "b c"]:
-        return ask(teacher, views.show(near[draw.rows], draw), views).cpu()
+        return ask(teacher, views.as_picture(views.show(near[draw.rows], draw))).cpu()
 
     n_threads = None if plan.device.type == "cpu" else 1
     with torch.backends.cudnn.flags(deterministic=True, benchmark=False), one_core_each(n_threads) as threads:

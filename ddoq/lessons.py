@@ -18,7 +18,7 @@ from ddoq.plans import TrainingPlan
 from ddoq.seeds import stream
 from ddoq.stored_labels import StoredLabels
 from ddoq.types import LiveTeacher, TrainingSet
-from ddoq.views import Draw, Views, draw_steps, views_of
+from ddoq.views import Draw, draw_steps, views_of
 
 BATCH = 64  # images that a teacher looks at at once, however many a student does
 
@@ -58,13 +58,13 @@ def draw_for(images: UInt8[Tensor, "m 3 h h"], plan: TrainingPlan, seed: int) ->
     return draw_steps(len(images), images.shape[-1], plan, stream(plan.seed, "batches", seed))
 
 
-def ask(teacher: LiveTeacher, shown: Float[Tensor, "b 3 h h"], views: Views) -> Float16[Tensor, "b c"]:
-    """Ask for logits of what a student is shown, in half precision as all soft labels are, on the teacher's device.
+def ask(teacher: LiveTeacher, pictures: Float[Tensor, "b 3 h h"]) -> Float16[Tensor, "b c"]:
+    """Ask for logits of images in [0, 1], in half precision as all soft labels are, on the teacher's device.
 
     Raises:
         TeacherError: they are NaN, or too large for half precision.
     """
-    logits = torch.cat([teacher.look(part) for part in views.as_picture(shown).split(BATCH)]).half()
+    logits = torch.cat([teacher.look(part) for part in pictures.split(BATCH)]).half()
     if not bool(logits.isfinite().all()):
         raise TeacherError("the teacher's logits are not finite in half precision; use another teacher")
     return logits
@@ -91,7 +91,7 @@ def _live(data: TrainingSet, plan: TrainingPlan, seed: int, teacher: LiveTeacher
     views = views_of(plan)
     for draw in draw_for(data.images, plan, seed):
         images = views.show(data.images[draw.rows], draw)
-        yield Exercise(images, _soft(ask(teacher, images, views), data, draw, plan))
+        yield Exercise(images, _soft(ask(teacher, views.as_picture(images)), data, draw, plan))
 
 
 def _stored(data: TrainingSet, plan: TrainingPlan, stored: StoredLabels) -> Iterator[Exercise]:

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor, nn
 
-from ddoq.students import TrainingPlan, normalise
+from ddoq.plans import TrainingPlan
+from ddoq.students import normalise
 
 Batches = Iterable[tuple[UInt8[Tensor, "b 3 h h"], Int[Tensor, " b"]]]
 

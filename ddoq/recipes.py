@@ -5,8 +5,8 @@ from fractions import Fraction
 
 from ddoq.archive import Recipe
 from ddoq.network_config import ARCHITECTURES, NetworkConfig
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import AugmentConfig, Cosine, OptimizerConfig, Protocol, Schedule
-from ddoq.students import TrainingPlan
 
 SOFT = {"fixed": "soft labels", "stored": "stored soft labels of each view", "live": "a teacher's logits of each view"}
 OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}

@@ -64,6 +64,10 @@ class StoredLabels(ABC):
     def epoch(self, number: int) -> Epoch:
         """Read an epoch; the first is 0."""
 
+    def epochs(self) -> Iterator[Epoch]:
+        """Read one epoch after another."""
+        return map(self.epoch, range(len(self)))
+
     def steps(self, n_steps: int, side: int) -> Iterator[tuple[Draw, Float16[Tensor, "b c"]]]:
         """Yield what is shown at each of `n_steps` steps, of images of `side` pixels, and its labels.
 
@@ -71,8 +75,7 @@ class StoredLabels(ABC):
             TeacherError: there are labels for fewer steps, or for images of another side.
         """
         n_done = 0
-        for number in range(len(self)):
-            epoch = self.epoch(number)
+        for epoch in self.epochs():
             if epoch.side != side:
                 raise TeacherError(f"soft labels are stored for images of {int(epoch.side)} pixels; these have {side}")
             for step in epoch.steps():
@@ -113,12 +116,21 @@ class ArchivedLabels(StoredLabels):
 
     def epoch(self, number: int) -> Epoch:
         with zipfile.ZipFile(self.file) as archive:
-            return Epoch(**load(archive.read(f"{FOLDER}/{file_name(number)}")))
+            return _read_member(archive, number)
+
+    def epochs(self) -> Iterator[Epoch]:
+        with zipfile.ZipFile(self.file) as archive:  # once for all: it takes as long as there are members
+            for number in range(self.n_epochs):
+                yield _read_member(archive, number)
 
 
 def file_name(number: int) -> str:
     """Name the file of an epoch."""
     return f"epoch-{number:04d}.safetensors"
+
+
+def _read_member(archive: zipfile.ZipFile, number: int) -> Epoch:
+    return Epoch(**load(archive.read(f"{FOLDER}/{file_name(number)}")))
 
 
 def write_epoch(file: Path, steps: Sequence[tuple[Draw, Float16[Tensor, "_ c"]]], side: int) -> None:

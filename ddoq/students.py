@@ -15,8 +15,6 @@ from ddoq.protocols import OptimizerConfig
 from ddoq.seeds import stream
 from ddoq.types import TrainingSet
 
-__all__ = ["OnStep", "TrainingPlan", "make_optimizer", "normalise", "train", "train_further"]
-
 OnStep = Callable[[int, Float[Tensor, ""]], None]
 
 

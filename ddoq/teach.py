@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import ceil, isfinite
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from ddoq.caches import Cache
 from ddoq.config import DistillConfig
-from ddoq.datasets import BadImage, Dataset
+from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.device import choose_device
-from ddoq.errors import ConfigError, DatasetChangedError, TeacherError
+from ddoq.errors import ConfigError, TeacherError
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.latents import Latents, Summary
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.networks.loading import WEIGHTS
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import AugmentConfig, Cosine, OptimizerConfig, Protocol
 from ddoq.seeds import stream
-from ddoq.students import TrainingPlan, normalise, train
+from ddoq.students import normalise, train
 from ddoq.teacher_config import TeacherBase, TrainedTeacher
 from ddoq.types import TrainingSet
 
@@ -84,6 +85,7 @@ def teach_key(config: DistillConfig, fingerprint: str, class_names: Sequence[str
         "resolution": config.student_resolution,
         "validation_share": config.validation_share,
         "seed": config.seed,
+        "device": choose_device().type,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -180,7 +182,7 @@ def _choose_keys(latents: Latents, config: DistillConfig) -> list[str]:
 def _read(dataset: Dataset, keys: Sequence[str], side: int, on_part: Callable[[], None]) -> tuple[TrainingSet, Summary]:
     """Read these training images, in the order of the dataset, and their figures."""
     images, labels = torch.empty(len(keys), 3, side, side, dtype=torch.uint8), torch.empty(len(keys), dtype=torch.int64)
-    summary, samples = Summary(side), dataset.samples("train", side, _refuse, keys)
+    summary, samples = Summary(side), dataset.samples("train", side, refuse_unreadable, keys)
     while batch := list(islice(samples, BATCH)):
         rows = slice(summary.n_images, summary.n_images + len(batch))
         images[rows] = torch.stack([sample.image for sample in batch])
@@ -190,16 +192,12 @@ def _read(dataset: Dataset, keys: Sequence[str], side: int, on_part: Callable[[]
     return TrainingSet(images, labels, torch.ones(len(keys))), summary
 
 
-def _refuse(image: BadImage) -> NoReturn:
-    raise DatasetChangedError(f"{image.key!r} was read before and now does not decode: {image.reason}")
-
-
 def _train(data: TrainingSet, plan: TrainingPlan, on_event: OnEvent) -> tuple[nn.Module, float]:
     """Train the network; answer it and the share of the images that it names rightly."""
     figures: dict[str, float] = {}
 
     def on_step(step: int, loss: Float[Tensor, ""]) -> None:
-        if step % READ_LOSS_EVERY == 1:  # the first step too
+        if step % READ_LOSS_EVERY == 1 or step == plan.steps:  # the first step too
             figures["loss"] = loss.item()
         if not isfinite(figures["loss"]):
             raise TeacherError(f"the teacher's loss is not finite at step {step}; lower teacher.learning_rate")

@@ -12,15 +12,14 @@ from ddoq.augment import Normalise
 from ddoq.class_order import class_order
 from ddoq.config import DistillConfig
 from ddoq.device import choose_device
-from ddoq.errors import ConfigError, TeacherError
+from ddoq.errors import ConfigError
+from ddoq.lessons import ask
 from ddoq.manifests import read_manifest
 from ddoq.model_source import ModelSource
 from ddoq.networks import load_network, open_classifier
 from ddoq.preprocessing import resolve_preprocessing
 from ddoq.teach import TAUGHT, TaughtManifest
 from ddoq.teacher_config import CheckpointTeacher, PretrainedTeacher, TrainedTeacher
-
-BATCH = 64
 
 
 class Teacher:
@@ -41,10 +40,7 @@ class Teacher:
         Raises:
             TeacherError: they are NaN, or too large for half precision.
         """
-        logits = torch.cat([self.look(part.to(self.device) / 255) for part in images.split(BATCH)]).half().cpu()
-        if not bool(logits.isfinite().all()):
-            raise TeacherError("the teacher's logits are not finite in half precision; use another")
-        return logits
+        return ask(self, images.to(self.device) / 255).cpu()
 
     @torch.no_grad()
     def look(self, images: Float[Tensor, "b 3 h h"]) -> Float[Tensor, "b c"]:

@@ -12,7 +12,8 @@ from ddoq.device import choose_device
 from ddoq.errors import ArchiveError, ConfigError, TeacherNeededError
 from ddoq.images import fit_squares
 from ddoq.network_config import NetworkConfig
-from ddoq.students import OnStep, TrainingPlan, train_further
+from ddoq.plans import TrainingPlan
+from ddoq.students import OnStep, train_further
 from ddoq.students import train as train_new
 from ddoq.threads import one_core
 from ddoq.types import TrainingSet
@@ -39,7 +40,7 @@ class Student(nn.Module):
         if images.shape[-2:] != (side, side):
             raise ValueError(
                 f"images of {images.shape[-1]} x {images.shape[-2]} pixels, and the student was trained on {side} x "
-                f"{side}; bring them there as its test images were, by ddoq.images.fit_squares"
+                f"{side}; bring them there, such as by ddoq.images.fit_squares"
             )
         shown = images if images.is_floating_point() else images / 255
         nothing_drawn = torch.empty(len(images), 0, dtype=torch.float16)
@@ -146,8 +147,10 @@ def _choose(network: str | NetworkConfig | None, recipe: Recipe) -> NetworkConfi
 def _require_logits(network: nn.Module, recipe: Recipe, device: torch.device) -> None:
     """Show a foreign network one empty image before it is trained for long."""
     side = recipe.resolution
-    shape = tuple(network.eval()(torch.zeros(1, 3, side, side, device=device)).shape)
-    if shape != (1, recipe.n_classes):
+    logits = network.eval()(torch.zeros(1, 3, side, side, device=device))
+    if not isinstance(logits, Tensor):
+        raise ConfigError(f"the network answers a {type(logits).__name__}; wrap it, so that it answers logits alone")
+    if (shape := tuple(logits.shape)) != (1, recipe.n_classes):
         raise ConfigError(
             f"the network maps an image of {side} pixels to {shape}, not to (1, {recipe.n_classes}): give it a logit "
             f"for each of the {recipe.n_classes} classes"

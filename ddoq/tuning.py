@@ -9,7 +9,7 @@ from ddoq.errors import BadImagesError
 from ddoq.evaluate import Lesson, Rates, alone_on_cores, at_rate, train_all
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.marks import Batches, take_test
-from ddoq.students import TrainingPlan
+from ddoq.plans import TrainingPlan
 from ddoq.types import TrainingSet
 
 FACTORS: Final = (1 / 3, 1.0, 3.0)  # of the protocol's learning rate

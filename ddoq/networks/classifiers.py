@@ -77,7 +77,7 @@ def open_classifier(source: ModelSource, n_classes: int, side: int) -> tuple[nn.
     network = Classifier(model).eval().requires_grad_(False)
     with _refused(source.name, side):
         _try(network, side)
-    return network, tuple(str(config.id2label[index]) for index in range(n_classes))
+    return network, tuple(str(config.id2label.get(index, index)) for index in range(n_classes))
 
 
 def make_classifier(config: PretrainedConfig, n_classes: int, side: int, rng: Generator) -> nn.Module:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from ddoq.network_config import NetworkConfig
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import QUICK, AugmentConfig
-from ddoq.students import TrainingPlan, normalise, train
+from ddoq.students import normalise, train
 from ddoq.threads import one_core
 from ddoq.types import TrainingSet
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +80,22 @@ def test_the_student_of_a_seed_is_right_as_often_as_the_report_says(run: Run, ne
     student = ddoq.train(run.archive, network, seed=seed, device=CPU)
     one_digit = 1 / 360
     assert accuracy(student, run) == pytest.approx(run.accuracies(network)[seed], abs=one_digit / 100)
+
+
+def test_tuned_rates_and_stored_labels_are_part_of_what_is_repeated(run: Run, tmp_path: Path) -> None:
+    """In full evaluation, whose learning rate is chosen for each network, on a trained teacher's stored labels."""
+    body = {**BODY, "students": {**BODY["students"], "steps": 4, "width": 8}, "evaluation": "full"}  # type: ignore[dict-item]
+    teacher = {"kind": "train", "network": "convnet-3", "width": 8, "steps": 30, "labels": "stored"}
+    dataset = run.config.dataset.model_dump()
+    config = DistillConfig.model_validate({**body, "dataset": dataset, "teacher": teacher})
+    (archive,) = distill(config, tmp_path / "out", access_to(run.folder))
+    full, recipe = replace(run, config=config, archive=archive), ddoq.load_archive(archive).recipe
+    rates = recipe.protocol.optimizer.learning_rates
+    assert rates.keys() == {"convnet-3", "cifar-resnet-20"}
+    assert set(rates.values()) != {recipe.protocol.optimizer.learning_rate}
+    for network in rates:
+        found = [accuracy(ddoq.train(archive, network, seed=seed, device=CPU), full) for seed in (0, 1)]
+        assert found == pytest.approx(full.accuracies(network), abs=1e-5)
 
 
 def test_the_archive_gives_the_training_set_of_the_evaluation_to_the_bit(run: Run) -> None:

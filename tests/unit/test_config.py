@@ -331,6 +331,14 @@ def test_fixed_soft_labels_are_refused_where_images_are_mixed():
     assert_refused({"teacher": {**TEACHER, "labels": "fixed"}, "students": {"protocol": "rded"}}, "'rded' mixes images")
 
 
+def test_a_teacher_that_nobody_would_ask_is_not_trained():
+    in_vain = {"teacher": {"kind": "train", "labels": "live"}, "evaluation": "none"}
+    assert_refused(in_vain, "it would be trained in vain; set teacher.labels to 'stored', or evaluation to 'quick'")
+    assert Stage.TEACH in config(**{**in_vain, "teacher": {"kind": "train", "labels": "stored"}}).stages
+    assert Stage.TEACH in config(**{**in_vain, "evaluation": "quick"}).stages
+    assert config(**{**in_vain, "teacher": {**TEACHER, "labels": "live"}}).evaluation == "none"
+
+
 def test_a_class_named_twice_is_refused():
     named = {**DATASET, "class_names": ["daisy", "rose", "daisy"]}
     assert_refused({"dataset": named}, "class_names names a class twice")

@@ -14,8 +14,8 @@ from ddoq.errors import BadImagesError
 from ddoq.evaluate import evaluate, score
 from ddoq.events import Event, ignore
 from ddoq.network_config import NetworkConfig
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import QUICK, SMALL_HARD, Protocol
-from ddoq.students import TrainingPlan
 from ddoq.types import TrainingSet
 
 PLAN = TrainingPlan(

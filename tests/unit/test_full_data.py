@@ -17,7 +17,7 @@ from ddoq.evaluate import Students, plan_for
 from ddoq.events import Event, OnEvent, ignore
 from ddoq.full_data import FULL_DATA, FullData, full_data_key, n_students, read_full_data, train_on_full_data
 from ddoq.full_evaluation import evaluate_in_full
-from ddoq.students import TrainingPlan
+from ddoq.plans import TrainingPlan
 from ddoq.tuning import Trials
 from ddoq.types import TrainingSet
 from tests.finished import Finished, finish

@@ -1,5 +1,6 @@
 """The label stage: what it writes, what that takes, and how it tells of it."""
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from ddoq.config import DistillConfig
 from ddoq.errors import LabelsTooLargeError
 from ddoq.label_sizes import label_bytes, require_room
 from ddoq.labelling import store_labels
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import D4M_FKD, MINIMAX_HARD, QUICK, RDED, SMALL_HARD, AugmentConfig, Protocol
-from ddoq.stored_labels import FolderLabels
-from ddoq.students import TrainingPlan
+from ddoq.stored_labels import FOLDER, ArchivedLabels, FolderLabels
 from tests.teaching import UntaughtTeacher
 
 SIDE = 16
@@ -94,6 +95,19 @@ def test_what_is_written_does_not_depend_on_the_number_of_cores(tmp_path: Path) 
     one, other = ({file.name: file.read_bytes() for file in (tmp_path / n).iterdir()} for n in ("1", "2"))
     assert len(one) == 3
     assert one == other
+
+
+def test_labels_in_an_archive_are_those_in_the_folder(tmp_path: Path) -> None:
+    store(plan_of(RDED), tmp_path / "stored")
+    folder = FolderLabels(tmp_path / "stored")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for number in range(3):
+            archive.write(folder.file(number), f"{FOLDER}/{folder.file(number).name}")
+    packed = ArchivedLabels(tmp_path / "archive.zip", 3)
+    for (draw, logits), (its_draw, its_logits) in zip(folder.steps(8, SIDE), packed.steps(8, SIDE), strict=True):
+        assert torch.equal(draw.rows, its_draw.rows)
+        assert torch.equal(logits, its_logits)
+    assert torch.equal(packed.epoch(2).logits, folder.epoch(2).logits)
 
 
 def test_every_batch_is_told_of(tmp_path: Path) -> None:

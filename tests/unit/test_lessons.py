@@ -13,9 +13,10 @@ from ddoq.errors import TeacherError
 from ddoq.labelling import store_labels
 from ddoq.lessons import Exercise, exercises
 from ddoq.networks import NetworkConfig
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import D4M_FKD, MINIMAX_HARD, QUICK, RDED, SMALL_HARD, AugmentConfig, Protocol
 from ddoq.stored_labels import FolderLabels
-from ddoq.students import TrainingPlan, train
+from ddoq.students import train
 from ddoq.threads import one_core_each
 from ddoq.types import SoftLabel, TrainingSet
 from tests.teaching import UntaughtTeacher

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ddoq.evaluate import alone_on_cores
 from ddoq.marks import Marks, take_test
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import QUICK
-from ddoq.students import TrainingPlan
 
 PLAN = TrainingPlan(
     protocol=replace(QUICK, batch_sizes=((1, 8),)),

@@ -7,9 +7,9 @@ import torch
 
 from ddoq.archive import Recipe
 from ddoq.network_config import NetworkConfig
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import MINIMAX_HARD, PROTOCOLS, QUICK, RD3, SMALL_HARD, AugmentConfig, Protocol
 from ddoq.recipes import augmentations, recipe
-from ddoq.students import TrainingPlan
 
 
 def recipe_of(protocol: Protocol) -> Recipe:

@@ -8,9 +8,10 @@ from torch import Generator, Tensor, nn
 
 from ddoq.augment import Normalise
 from ddoq.networks import NetworkConfig, make_network
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import MINIMAX_HARD, PROTOCOLS, QUICK, SMALL_HARD, AugmentConfig, Drops, OptimizerConfig, Protocol
 from ddoq.seeds import stream
-from ddoq.students import TrainingPlan, make_optimizer, normalise, train
+from ddoq.students import make_optimizer, normalise, train
 from ddoq.types import TrainingSet
 from ddoq.views import draw_batches
 

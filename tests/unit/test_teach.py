@@ -1,6 +1,5 @@
 """A teacher trained on a dataset's own images: short, but with real images and networks."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def at(tmp_path: Path) -> TeachPlace:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(encoded: Encoded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def undisturbed(encoded: Encoded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     return encoded.teach(TeachPlace(folder / TAUGHT, FolderCache(folder / "cache"), "key"))
 
@@ -164,6 +163,12 @@ def test_a_training_that_diverges_is_refused(encoded: Encoded, at: TeachPlace) -
         encoded.teach(at, network="resnet-18", norm="none", learning_rate=10, steps=50)
 
 
+def test_a_training_that_diverges_at_its_last_steps_is_refused_and_not_kept(encoded: Encoded, at: TeachPlace) -> None:
+    with pytest.raises(TeacherError, match="not finite at step 3;"):
+        encoded.teach(at, network="resnet-18", norm="none", learning_rate=10, steps=3)
+    assert at.cache.names("key") == []
+
+
 @pytest.mark.parametrize("teacher", [None, {"kind": "pretrained", "model": "/models/vit"}])
 def test_only_the_teacher_of_its_kind_is_trained(
     encoded: Encoded, at: TeachPlace, teacher: dict[str, object] | None
@@ -213,6 +218,7 @@ def key(fingerprint: str = "f", class_names: tuple[str, ...] = ("a", "b"), **cha
         {"dataset": {"uri": "file:///a", "test_share": 0.1}},
         {"students": {"resolution": 16}},
         {"output": {"resolution": 16}},  # students see no more
+        {"evaluation": "full"},  # validation images are held out
         *(
             {"teacher": {**TEACHER, **setting}}
             for setting in (
@@ -237,6 +243,7 @@ def test_the_key_changes_with_what_the_teacher_depends_on(changes: dict[str, obj
     "changes",
     [
         {"images_per_class": 3},
+        {"evaluation": "none"},
         {"method": "d4m"},
         {"prior": {"kind": "vae", "model": "m"}},
         {"students": {"resolution": 32, "seeds": 1}},
@@ -248,3 +255,9 @@ def test_the_key_changes_with_what_the_teacher_depends_on(changes: dict[str, obj
 )
 def test_the_key_does_not_change_with_anything_else(changes: dict[str, object]) -> None:
     assert key(**changes) == key()  # type: ignore[arg-type]
+
+
+def test_a_teacher_trained_on_another_kind_of_device_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = key()
+    monkeypatch.setattr(ddoq.teach, "choose_device", lambda: torch.device("meta"))
+    assert key() != here

@@ -178,6 +178,14 @@ def test_a_class_that_the_model_knows_in_another_place_is_not_taken_for_another(
         pretrained(tmp_path)
 
 
+def test_a_model_that_counts_its_classes_from_one_is_not_taken_for_another(tmp_path: Path) -> None:
+    save_vit(tmp_path, NAMES)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "id2label": {"1": "cat", "2": "dog", "3": "eel"}}))
+    with pytest.raises(ConfigError, match="knows the class 'cat', but in another place"):
+        pretrained(tmp_path)
+
+
 def test_a_pretrained_model_of_other_classes_is_refused_with_both_numbers(tmp_path: Path) -> None:
     save_vit(tmp_path, NAMES)
     with pytest.raises(ConfigError, match="tells 3 classes apart, but the dataset has 2"):

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 import ddoq
-from ddoq.archive import DistilledArchive, load_archive
+from ddoq.archive import DistilledArchive, load_archive, write_archive
 from ddoq.errors import ArchiveError, ConfigError, TeacherNeededError
 from ddoq.events import ignore
 from ddoq.images import fit_squares
 from ddoq.network_config import NetworkConfig
 from ddoq.package import package_all
+from ddoq.plans import TrainingPlan
 from ddoq.protocols import PROTOCOLS, Protocol
-from ddoq.students import TrainingPlan, normalise
+from ddoq.students import normalise
 from ddoq.training import Student, training_set
 from tests.finished import COUNTS, RECIPE, SIDE, finish
 
@@ -77,8 +78,6 @@ def rewrite(file: Path, target: Path, member: str, change: object) -> Path:
 def test_every_protocol_comes_back_from_the_archive_as_it_was(
     protocol: Protocol, file: Path, archive: DistilledArchive, tmp_path: Path
 ) -> None:
-    from ddoq.archive import write_archive
-
     with zipfile.ZipFile(file) as source:
         members = {name: source.read(name) for name in source.namelist() if name != "manifest.json"}
     for place in ("first", "second"):
@@ -197,6 +196,15 @@ def test_a_module_for_other_classes_is_refused_before_it_is_trained(archive: Dis
     with pytest.raises(ConfigError, match=r"to \(1, 10\), not to \(1, 3\)"):
         ddoq.train(archive, wide, device=CPU)
     assert torch.equal(wide[1].weight, before)
+
+
+def test_a_module_that_answers_more_than_logits_is_refused(archive: DistilledArchive) -> None:
+    class Named(nn.Module):
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            return {"logits": images.mean((2, 3))}
+
+    with pytest.raises(ConfigError, match="answers a dict; wrap it"):
+        ddoq.train(archive, Named(), device=CPU)
 
 
 def test_a_recipe_that_asks_the_teacher_on_the_way_says_so(archive: DistilledArchive) -> None:
