@@ -10,13 +10,14 @@ def words_on_coverage(figures: Mapping[str, float]) -> str | None:
     if "coverage.distilled" not in figures:
         return None
     n_classes, n_rows = int(figures["coverage.classes"]), int(figures["coverage.rows_of_a_class_at_most"])
+    again = " The images were encoded again as they are in the archive." if "resolution.decoder" in figures else ""
     return (
         f"{figures['coverage.distilled']:.1%} of the real images have a distilled one nearer than their "
         f"{figures['coverage.neighbours']:.0f}th nearest neighbour in latent space (coverage); of as many real images, "
         f"drawn at random, {figures['coverage.random']:.1%} have one. Density is {figures['density.distilled']:.2f}, "
         f"against {figures['density.random']:.2f}. What lies amid a class, as an average of many images does, is "
         f"nearer to all of them than they are to each other, which raises both; that alone makes no better training "
-        f"set. The images were encoded again as they are in the archive. Mean over {n_classes} of "
+        f"set.{again} Mean over {n_classes} of "
         f"{int(figures['classes'])} classes, {n_rows:,} real images of each at most."
     )
 

@@ -33,7 +33,7 @@ class Codebook:
     cell. `medoids` are the rows of the latents nearest to each centroid. `cells` are the codewords of the rows.
     `distortion` is the mean squared distance. `is_fixed_point` says that no single row lowers it by changing its cell;
     it is False where nobody looked. Where rows were chosen instead, the centroids are the medoids themselves.
-    `history` is the mean squared distance after seeding and after each pass, where it was kept.
+    `history` is the mean squared distance before the first pass over all rows and after each, where it was kept.
     """
 
     centroids: Float[Tensor, "k d"]

@@ -29,6 +29,11 @@ def test_coverage_is_told_with_its_yardstick_and_its_subset() -> None:
     assert "Mean over 20 of 30 classes, 1,000 real images of each at most." in told
 
 
+def test_only_images_that_were_made_are_said_to_be_encoded_again() -> None:
+    assert "encoded again" in str(words_on_coverage(FIGURES | {"resolution.decoder": 32}))
+    assert "encoded again" not in str(words_on_coverage(FIGURES))
+
+
 def test_bytes_are_told_part_by_part() -> None:
     told = str(words_on_bytes(FIGURES))
     assert "478.9 times smaller" in told
