@@ -28,8 +28,10 @@ def words_on_bytes(figures: Mapping[str, float]) -> str | None:
         return None
     labels = figures.get("bytes.soft_labels")
     soft = f", {in_bytes(labels)} of soft labels" if labels is not None else ""
+    ratio = figures["compression.bytes"]
+    times = f"{ratio:,.1f} times smaller" if ratio >= 1 else f"{1 / ratio:,.1f} times larger"
     return (
-        f"In bytes the set is {figures['compression.bytes']:,.1f} times smaller than the training images as stored: "
+        f"In bytes the set is {times} than the training images as stored: "
         f"{in_bytes(figures['bytes.distilled'])} ({in_bytes(figures['bytes.distilled_images'])} of PNG{soft}, "
         f"{in_bytes(figures['bytes.weights'])} of weights) against {in_bytes(figures['bytes.train'])}."
     )

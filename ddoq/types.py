@@ -107,7 +107,7 @@ class Scores:
 
     `by_class` has for each contender the mean accuracy of that network in each class, or none where no test image was
     of the class; `calibration` its expected calibration error (0 to 1), mean over seeds. `figures` and `remarks` are
-    for the report.
+    for the report, as are the validation images that do not decode, `n_bad`.
     """
 
     by_network: Mapping[str, Mapping[str, Score]]
@@ -116,6 +116,7 @@ class Scores:
     tuning: Tuning | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    n_bad: int = 0
 
     @property
     def accuracy(self) -> Mapping[str, Score]:

@@ -41,6 +41,10 @@ def test_bytes_are_told_part_by_part() -> None:
     assert "60 bytes of soft labels" in str(words_on_bytes(FIGURES | {"bytes.soft_labels": 60}))
 
 
+def test_a_set_that_takes_more_bytes_is_not_called_smaller() -> None:
+    assert "the set is 4.0 times larger than" in str(words_on_bytes(FIGURES | {"compression.bytes": 0.25}))
+
+
 def test_what_was_not_measured_is_not_told() -> None:
     assert words_on_coverage({"classes": 3}) is None
     assert words_on_bytes({"bytes.distilled": 3}) is None
