@@ -61,7 +61,10 @@ class JobView(View):
     config: DistillConfig = Field(description="The config as it is run, defaults filled in.")
     stages: list[StageView] = Field(description="Every step, in order.")
     error: FailureView | None = Field(description="Only when the job failed.")
-    figures: dict[str, float] = Field(description="The report's numbers by name, once there are any.")
+    figures: dict[str, float] = Field(
+        description="The report's numbers by name, once there are any; of several budgets, each name behind that of "
+        "its budget, as in `ipc-10.distortion`."
+    )
     links: JobLinks
 
 

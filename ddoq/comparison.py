@@ -29,20 +29,25 @@ class Comparison:
         return self.margin is None or self.gain == 0 or abs(self.gain) <= self.margin
 
 
-def compare(accuracy: Mapping[str, Score]) -> tuple[Comparison, ...]:
+def compare(accuracy: Mapping[str, Score], grain: float = 0.0) -> tuple[Comparison, ...]:
     """Compare the distilled set with each other contender; with none where nothing was evaluated.
 
     A seed means the same start and the same batches for all contenders, so differences are taken seed by seed. The
     margin holds the noise of students and of random draws; the test images are the same for all.
+
+    Args:
+        accuracy: By contender, as many values of each.
+        grain: By how much one test image moves an accuracy. Gains are not taken to vary by less from seed to seed:
+            on few images two may be equal by chance.
     """
     if not accuracy:
         return ()
     distilled = accuracy[DISTILLED]
-    return tuple(_compare(name, distilled, rival) for name, rival in accuracy.items() if name != DISTILLED)
+    return tuple(_compare(name, distilled, rival, grain) for name, rival in accuracy.items() if name != DISTILLED)
 
 
-def _compare(name: str, distilled: Score, rival: Score) -> Comparison:
+def _compare(name: str, distilled: Score, rival: Score, grain: float) -> Comparison:
     gains = [mine - its for mine, its in zip(distilled.values, rival.values, strict=True)]
     if len(gains) == 1:
         return Comparison(name, gains[0], None)
-    return Comparison(name, fmean(gains), T[len(gains) - 2] * stdev(gains) / sqrt(len(gains)))
+    return Comparison(name, fmean(gains), T[len(gains) - 2] * max(stdev(gains), grain) / sqrt(len(gains)))

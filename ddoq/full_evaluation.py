@@ -54,6 +54,7 @@ def evaluate_in_full(
         tuning=tuning,
         figures={"validation_images": tuning.n_images, "full_data.images": full.n_drawn(plan)},
         remarks=tuple(_remarks(full, plan, bad)),
+        n_bad=len(bad),
     )
 
 

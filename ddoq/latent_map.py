@@ -11,7 +11,6 @@ from ddoq.codebooks import Codebooks
 from ddoq.latents import Latents
 from ddoq.seeds import stream
 from ddoq.types import LatentMap, MappedClass, Place
-from ddoq.wasserstein import draw_rows
 
 MAPPED_CLASSES, MAPPED_ROWS, MAPPED_CODEWORDS = 10, 60, 100  # at most; rows and codewords of each class
 DIGITS = 4  # of the side of the map
@@ -21,8 +20,7 @@ def map_latents(latents: Latents, books: Codebooks, class_names: Sequence[str], 
     """Project drawn latents of the first classes, and their heaviest codewords, onto the axes of the former."""
     names = class_names[:MAPPED_CLASSES]
     rows = [
-        draw_rows(latents.of_class(label), MAPPED_ROWS, stream(seed, "map", label)).double()
-        for label in range(len(names))
+        latents.draw_of_class(label, MAPPED_ROWS, stream(seed, "map", label)).double() for label in range(len(names))
     ]
     codebooks = [books.of_class(label) for label in range(len(names))]
     centroids = [book.centroids[:MAPPED_CODEWORDS].double() for book in codebooks]

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ddoq.batches import in_batches
 from ddoq.config import DistillConfig
@@ -23,7 +23,7 @@ from ddoq.events import Event, OnEvent, Stage
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.prior import LatentPrior
 from ddoq.prior_config import PixelsPrior
-from ddoq.seeds import stream
+from ddoq.seeds import draw_numbers, stream
 from ddoq.types import Sample
 
 SHARD_BYTES = 16 * 2**20
@@ -77,6 +77,18 @@ class Latents:
         for shard in self.manifest.shards:
             with safe_open(self.folder / shard.file, framework="pt") as file:
                 yield file.get_slice("latents")[_rows(shard, label)].float()
+
+    def rows_of_class(self, label: int, rows: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
+        """Gather some rows of one class, in rising order, while no more than a shard of it is in memory."""
+        first, parts = 0, list[Tensor]()
+        for z in self.stream_class(label):
+            parts.append(z[rows[(rows >= first) & (rows < first + len(z))].sort().values - first])
+            first += len(z)
+        return torch.cat(parts)
+
+    def draw_of_class(self, label: int, n_rows: int, rng: Generator) -> Float[Tensor, "m d"]:
+        """Draw `n_rows` rows of one class without replacement, in their order; all of them if there are no more."""
+        return self.rows_of_class(label, draw_numbers(self.manifest.counts[label], n_rows, rng))
 
     def size_bytes(self, label: int) -> int:
         """Bytes of one class in single precision."""

@@ -10,13 +10,14 @@ def words_on_coverage(figures: Mapping[str, float]) -> str | None:
     if "coverage.distilled" not in figures:
         return None
     n_classes, n_rows = int(figures["coverage.classes"]), int(figures["coverage.rows_of_a_class_at_most"])
+    again = " The images were encoded again as they are in the archive." if "resolution.decoder" in figures else ""
     return (
         f"{figures['coverage.distilled']:.1%} of the real images have a distilled one nearer than their "
         f"{figures['coverage.neighbours']:.0f}th nearest neighbour in latent space (coverage); of as many real images, "
         f"drawn at random, {figures['coverage.random']:.1%} have one. Density is {figures['density.distilled']:.2f}, "
         f"against {figures['density.random']:.2f}. What lies amid a class, as an average of many images does, is "
         f"nearer to all of them than they are to each other, which raises both; that alone makes no better training "
-        f"set. The images were encoded again as they are in the archive. Mean over {n_classes} of "
+        f"set.{again} Mean over {n_classes} of "
         f"{int(figures['classes'])} classes, {n_rows:,} real images of each at most."
     )
 
@@ -27,8 +28,10 @@ def words_on_bytes(figures: Mapping[str, float]) -> str | None:
         return None
     labels = figures.get("bytes.soft_labels")
     soft = f", {in_bytes(labels)} of soft labels" if labels is not None else ""
+    ratio = figures["compression.bytes"]
+    times = f"{ratio:,.1f} times smaller" if ratio >= 1 else f"{1 / ratio:,.1f} times larger"
     return (
-        f"In bytes the set is {figures['compression.bytes']:,.1f} times smaller than the training images as stored: "
+        f"In bytes the set is {times} than the training images as stored: "
         f"{in_bytes(figures['bytes.distilled'])} ({in_bytes(figures['bytes.distilled_images'])} of PNG{soft}, "
         f"{in_bytes(figures['bytes.weights'])} of weights) against {in_bytes(figures['bytes.train'])}."
     )

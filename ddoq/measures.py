@@ -71,10 +71,14 @@ def _drawn_classes(one: Measured) -> list[int]:
     return sorted(order[:W2_CLASSES].tolist())
 
 
+def _drawn_rows(one: Measured, label: int) -> Float[Tensor, "n d"]:
+    return one.latents.draw_of_class(label, W2_ROWS, stream(one.config.seed, "w2", label))
+
+
 def _w2_figures(one: Measured) -> dict[str, float]:
     """Mean squared W2 of drawn classes and rows to their codebooks, weighted and uniform."""
     classes = (
-        (one.latents.of_class(label), one.books.of_class(label), stream(one.config.seed, "w2", label))
+        (_drawn_rows(one, label), one.books.of_class(label), stream(one.config.seed, "w2", label))
         for label in _drawn_classes(one)
     )
     w2 = measure_w2(classes, W2_ROWS)
@@ -107,10 +111,9 @@ def _points(one: Measured) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     seed, is_real = one.config.seed, one.config.parts.canvas == "real"
     encoder = None if is_real else one.open_encoder()
     for label in _drawn_classes(one):
-        z = one.latents.of_class(label)
-        rows = draw_rows(z, W2_ROWS, stream(seed, "w2", label))
+        rows = _drawn_rows(one, label)
         medoids = one.books.of_class(label).medoids[:W2_ROWS]  # the heaviest, of so many that rows are too few
-        distilled = z[medoids] if encoder is None else _encoded(one, encoder, label)
+        distilled = one.latents.rows_of_class(label, medoids) if encoder is None else _encoded(one, encoder, label)
         yield rows, distilled, draw_rows(rows, len(distilled), stream(seed, "coverage", label))
 
 

@@ -52,7 +52,7 @@ def distortion_by_pass(history: Mapping[str, Sequence[float]], n_classes: int) -
     """Draw how the distortion fell from pass to pass: a faint line a class, and their mean.
 
     Args:
-        history: By class the mean squared distance after seeding and after each pass; each at least one number > 0.
+        history: By class the mean squared distance before the first pass and after each; each at least one number > 0.
             A class that has settled stays where it is.
         n_classes: Those of the dataset, of which some may have no history.
     """
@@ -76,11 +76,11 @@ def distortion_by_pass(history: Mapping[str, Sequence[float]], n_classes: int) -
     body += [text("faint middle", LEFT + PLOT * tick / max(n_passes, 1), bottom + 16, f"{tick}") for tick in ticks]
     body += [text("faint name", LEFT - 10, y + 4, f"{share:.1%}") for share, y in ((highest, TOP), (lowest, bottom))]
     some = f" (mean of {len(history)} of {n_classes} classes)" if len(history) < n_classes else ""
-    body.append(text("faint", LEFT, TOP - 10, f"distortion by pass, of that after seeding{some}"))
+    body.append(text("faint", LEFT, TOP - 10, f"distortion by pass, of that before the first{some}"))
     body += [path("one", curve) for curve in curves] if len(curves) > 1 else []
     end = bottom - CURVE_HEIGHT * (mean[-1] - lowest) / span
     body += [path("mean", mean), text("value", VALUE, end + 4, f"{mean[-1]:.1%}")]
-    return figure(f"Distortion by pass: {mean[-1]:.1%} of that after seeding", bottom + 24, body, CURVE)
+    return figure(f"Distortion by pass: {mean[-1]:.1%} of that before the first", bottom + 24, body, CURVE)
 
 
 def _frame(classes: Iterable[MappedClass]) -> tuple[float, float, float, float]:

@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
+from math import sqrt
 
 from jinja2 import Environment, StrictUndefined
 
@@ -12,6 +13,7 @@ from ddoq.budgets import Budget
 from ddoq.citations import in_words
 from ddoq.comparison import DISTILLED, Comparison, compare
 from ddoq.config import DistillConfig
+from ddoq.contenders import WEIGHTED
 from ddoq.marks import N_BINS
 from ddoq.measure_words import words_on_bytes, words_on_coverage
 from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
@@ -20,6 +22,7 @@ from ddoq.report_plots import BY_CLASS, BY_PASS, MAP, more_plots
 from ddoq.types import Report, Score
 
 RANDOM, SAME_LABELS = "random real", "random, same labels"
+LABELLED = {DISTILLED, *WEIGHTED.values(), SAME_LABELS}  # by the teacher, if there is one
 NOTHING_COMPARED = "Nothing was compared: evaluation is none, so no student was trained."
 DIGITS = 9  # of a figure in JSON: more would be noise of the machine
 
@@ -43,10 +46,10 @@ def report_json(report: Report, config: DistillConfig, budget: Budget) -> str:
     document = {
         **asdict(report),
         "budget": budget.name,
-        "comparisons": [asdict(comparison) for comparison in compare(report.accuracy)],
+        "comparisons": [asdict(comparison) for comparison in _comparisons(report)],
         "config": config.model_dump(mode="json"),
         "made": made,
-        "verdict": verdict(report.accuracy),
+        "verdict": verdict(report.accuracy, _grain(report)),
     }
     return json.dumps(_stable(document), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -68,8 +71,9 @@ def report_html(report: Report, config: DistillConfig, budget: Budget, overview_
         config=config,
         of_each_class=of_each_class(budget),
         made=how_made(config, budget, report.figures),
-        verdict=verdict(report.accuracy),
-        comparisons=compare(report.accuracy),
+        verdict=verdict(report.accuracy, _grain(report)),
+        comparisons=_comparisons(report),
+        labelled=[name for name in report.accuracy if name in LABELLED],
         n_steps=config.resolved_protocol.n_steps(sum(budget.counts), len(budget.counts)),
         conclusion=_conclusion,
         gain_of_weights=gain_of_weights(report.figures),
@@ -106,12 +110,15 @@ def accuracy_table(report: Report) -> str:
     return "\n".join("  ".join((row[0].ljust(widths[0]), *line[1:])) for row, line in zip(rows, lines, strict=True))
 
 
-def verdict(accuracy: Mapping[str, Score]) -> str:
-    """Say in one sentence whether the distilled set beats random real images, labelled alike, by more than noise."""
+def verdict(accuracy: Mapping[str, Score], grain: float = 0.0) -> str:
+    """Say in one sentence whether the distilled set beats random real images, labelled alike, by more than noise.
+
+    `accuracy` and `grain` are as for `compare`.
+    """
     if not accuracy:
         return NOTHING_COMPARED
     rival = SAME_LABELS if SAME_LABELS in accuracy else RANDOM
-    against_random = next(comparison for comparison in compare(accuracy) if comparison.rival == rival)
+    against_random = next(comparison for comparison in compare(accuracy, grain) if comparison.rival == rival)
     distilled, random = accuracy[DISTILLED], accuracy[rival]
     images = "random real images" if rival == RANDOM else "random real images labelled by the same teacher"
     n, means = len(distilled.values), f"{distilled.mean:.1%} against {random.mean:.1%}"
@@ -152,10 +159,22 @@ def _percent(score: Score) -> str:
     return f"{100 * score.mean:.1f} ± {100 * score.deviation:.1f}"
 
 
+def _comparisons(report: Report) -> tuple[Comparison, ...]:
+    return compare(report.accuracy, _grain(report))
+
+
+def _grain(report: Report) -> float:
+    """What one test image more or less is to an accuracy; 0 where there is none."""
+    return 1 / report.figures["test_images"] if report.accuracy else 0.0
+
+
 def _test_margin(report: Report) -> float:
-    """Margin (95 %) of the distilled accuracy that comes from the finite number of test images alone."""
-    mean = report.accuracy[DISTILLED].mean
-    return 1.96 * float((mean * (1 - mean) / report.figures["test_images"]) ** 0.5)
+    """Margin (95 %) of the distilled accuracy that comes from the finite number of test images alone.
+
+    Half of Wilson's interval, which is no point where every answer is right.
+    """
+    mean, n, z = report.accuracy[DISTILLED].mean, report.figures["test_images"], 1.96
+    return z / (1 + z * z / n) * sqrt(mean * (1 - mean) / n + (z / n / 2) ** 2)
 
 
 def _stable(value: object) -> object:

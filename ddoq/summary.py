@@ -38,7 +38,7 @@ def summarize(
     figures = {
         **_count_figures(latents.manifest, books),
         **({"test_images": n_test - len(bad_test)} if scores.accuracy else {}),
-        "unreadable_images": latents.manifest.n_bad + len(bad_test),
+        "unreadable_images": latents.manifest.n_bad + len(bad_test) + scores.n_bad,
         **_resolution_figures(config),
         "distortion": _mean_distortion(latents.manifest, books),
         **scores.figures,

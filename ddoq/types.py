@@ -33,7 +33,7 @@ class Codebook:
     cell. `medoids` are the rows of the latents nearest to each centroid. `cells` are the codewords of the rows.
     `distortion` is the mean squared distance. `is_fixed_point` says that no single row lowers it by changing its cell;
     it is False where nobody looked. Where rows were chosen instead, the centroids are the medoids themselves.
-    `history` is the mean squared distance after seeding and after each pass, where it was kept.
+    `history` is the mean squared distance before the first pass over all rows and after each, where it was kept.
     """
 
     centroids: Float[Tensor, "k d"]
@@ -107,7 +107,7 @@ class Scores:
 
     `by_class` has for each contender the mean accuracy of that network in each class, or none where no test image was
     of the class; `calibration` its expected calibration error (0 to 1), mean over seeds. `figures` and `remarks` are
-    for the report.
+    for the report, as are the validation images that do not decode, `n_bad`.
     """
 
     by_network: Mapping[str, Mapping[str, Score]]
@@ -116,6 +116,7 @@ class Scores:
     tuning: Tuning | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    n_bad: int = 0
 
     @property
     def accuracy(self) -> Mapping[str, Score]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Generator, Tensor
 
+from ddoq.seeds import draw_numbers
 from ddoq.types import Codebook
 
 BLOCK_BYTES = 64 * 2**20  # of distances held at once
@@ -121,7 +122,4 @@ def _rounding(rows: Float[Tensor, "m d"], distances: Float[Tensor, "m k"]) -> Fl
 
 def draw_rows(z: Float[Tensor, "n d"], n_rows: int, rng: Generator) -> Float[Tensor, "m d"]:
     """Draw `n_rows` rows without replacement, in their order; all of them if there are no more."""
-    if len(z) <= n_rows:
-        return z
-    drawn: Int[Tensor, " m"] = torch.randperm(len(z), generator=rng)[:n_rows].sort().values
-    return z[drawn.to(z.device)]
+    return z if len(z) <= n_rows else z[draw_numbers(len(z), n_rows, rng).to(z.device)]

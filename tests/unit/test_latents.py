@@ -12,6 +12,7 @@ from ddoq.latents import encode, open_latents
 from ddoq.prior import LatentPrior, load_encoder
 from ddoq.prior.pixels import Pixels
 from ddoq.seeds import stream
+from ddoq.wasserstein import draw_rows
 from tests.pictures import access_to, members, png, write_folder
 from tests.tiny_models import save_kl
 
@@ -149,3 +150,13 @@ def test_an_oblong_image_becomes_a_square_as_the_config_says(aspect, grey, tmp_p
     latents = encoding.run(load_encoder(encoding.config))
     top = Pixels(16).decode(latents.of_class(0))[:, :, 0]
     assert bool((top == 128).all()) is grey
+
+
+def test_some_rows_of_a_class_are_those_of_the_whole_however_many_shards_it_lies_in(encoding, monkeypatch):
+    monkeypatch.setattr("ddoq.latents.SHARD_BYTES", 1)  # a batch each
+    latents = encoding.run(Cramped(3), "shards")
+    assert len(latents.manifest.shards) > 3
+    whole = latents.of_class(1)
+    assert torch.equal(latents.rows_of_class(1, torch.tensor([7, 0, 9])), whole[[0, 7, 9]])
+    for n_rows in (5, N_TRAIN):
+        assert torch.equal(latents.draw_of_class(1, n_rows, stream(3)), draw_rows(whole, n_rows, stream(3)))

@@ -29,11 +29,20 @@ def test_coverage_is_told_with_its_yardstick_and_its_subset() -> None:
     assert "Mean over 20 of 30 classes, 1,000 real images of each at most." in told
 
 
+def test_only_images_that_were_made_are_said_to_be_encoded_again() -> None:
+    assert "encoded again" in str(words_on_coverage(FIGURES | {"resolution.decoder": 32}))
+    assert "encoded again" not in str(words_on_coverage(FIGURES))
+
+
 def test_bytes_are_told_part_by_part() -> None:
     told = str(words_on_bytes(FIGURES))
     assert "478.9 times smaller" in told
     assert "2.04 KiB (2 KiB of PNG, 40 bytes of weights) against 977 KiB" in told
     assert "60 bytes of soft labels" in str(words_on_bytes(FIGURES | {"bytes.soft_labels": 60}))
+
+
+def test_a_set_that_takes_more_bytes_is_not_called_smaller() -> None:
+    assert "the set is 4.0 times larger than" in str(words_on_bytes(FIGURES | {"compression.bytes": 0.25}))
 
 
 def test_what_was_not_measured_is_not_told() -> None:

@@ -90,6 +90,32 @@ def test_the_margin_is_that_of_students_t() -> None:
     assert compare(gains)[0].margin == pytest.approx(4.303 * 0.1 / 3**0.5)
 
 
+def test_equal_gains_on_few_images_are_not_taken_for_certain() -> None:
+    """Two seeds that gain two images of 142 each, as happens by chance."""
+    scores = {"distilled": score([138 / 142, 139 / 142]), "random real": score([136 / 142, 137 / 142])}
+    (lucky,) = compare(scores, 1 / 142)
+    assert lucky.margin == pytest.approx(12.706 / 142 / 2**0.5)
+    assert lucky.is_noise
+    assert "not distinguishable" in verdict(scores, 1 / 142)
+    told = replace(report(scores), figures={**report().figures, "test_images": 142})
+    assert "trains better" not in Tags(report_html(told, CONFIG, BUDGET, None)).text
+    document = json.loads(report_json(told, CONFIG, BUDGET))
+    assert document["comparisons"][0]["margin"] == pytest.approx(lucky.margin)
+    assert "not distinguishable" in document["verdict"]
+
+
+def test_images_that_are_all_named_rightly_leave_the_accuracy_uncertain() -> None:
+    perfect = report({"distilled": score([1.0, 1.0]), "random real": score([0.5, 0.5])})
+    text = " ".join(Tags(report_html(perfect, CONFIG, BUDGET, None)).text.split())
+    assert "uncertain by about 1.8 points" in text  # Wilson: z^2 / (n + z^2) / 2 of 100 images
+
+
+def test_one_student_is_not_said_to_have_a_deviation() -> None:
+    one = CONFIG.model_copy(update={"students": StudentsConfig(seeds=1)})
+    text = " ".join(Tags(report_html(report(), one, BUDGET, None)).text.split())
+    assert "One student (convnet-3) of 300 steps each" in text
+
+
 def test_twenty_seeds_have_a_margin() -> None:
     twenty = {"distilled": score([0.1, 0.2] * 10), "random real": score([0.0] * 20)}
     assert compare(twenty)[0].margin is not None
@@ -97,7 +123,7 @@ def test_twenty_seeds_have_a_margin() -> None:
 
 def test_the_page_begins_with_the_verdict() -> None:
     page = Tags(report_html(report(), CONFIG, BUDGET, None))
-    assert page.text.split("Distillation report")[-1].strip().startswith(verdict(BETTER))
+    assert page.text.split("Distillation report")[-1].strip().startswith(verdict(BETTER, 1 / 100))
 
 
 def test_the_page_says_not_distinguishable_beside_the_rival() -> None:
@@ -351,13 +377,21 @@ def test_soft_labels_are_compared_with_soft_labels() -> None:
     assert "trains worse students than as many random real images labelled by the same teacher" in told
 
 
-def test_the_page_says_who_has_the_labels_of_the_teacher() -> None:
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ((), "distilled and of random, same labels"),
+        (("uniform weights", "share weights"), "distilled, of uniform weights, of share weights and of random, same"),
+    ],
+)
+def test_the_page_says_who_has_the_labels_of_the_teacher(others: tuple[str, ...], words: str) -> None:
     teacher = CheckpointTeacher(
         network="resnet-18", checkpoint="/t.safetensors", mean=(0, 0, 0), deviation=(1, 1, 1), resolution=32
     )
     soft = CONFIG.model_copy(update={"teacher": teacher})
-    words = "The teacher's labels are those of distilled, of uniform weights and of random, same labels"
-    assert words in Tags(report_html(report(), soft, BUDGET, None)).text
+    labelled = ("distilled", *others, "medoids", "random real", "random, same labels")
+    told = report(dict.fromkeys(labelled, BETTER["distilled"]))
+    assert f"The teacher's labels are those of {words}" in Tags(report_html(told, soft, BUDGET, None)).text
     assert "teacher" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text.split("Exactly what was run")[0]
 
 

@@ -134,12 +134,11 @@ def test_where_nothing_was_evaluated_there_are_figures_but_none_of_a_test(ragged
 
 def test_what_evaluation_found_goes_into_the_report(ragged: Finished) -> None:
     tuning = Tuning("one", (1.0,), 5, {"convnet-3": {"distilled": 0.1}}, {"convnet-3": {"distilled": (0.5,)}})
-    found = replace(
-        SCORES, calibration={"distilled": 0.2}, tuning=tuning, figures={"validation_images": 5}, remarks=("Look.",)
-    )
+    figures = {"validation_images": 5}
+    found = replace(SCORES, calibration={"distilled": 0.2}, tuning=tuning, figures=figures, remarks=("Look.",), n_bad=2)
     report = summarize(ragged.config, ragged.dataset, ragged.latents, ragged.books, found, [])
     assert (report.calibration, report.tuning) == ({"distilled": 0.2}, tuning)
-    assert report.figures["validation_images"] == 5
+    assert (report.figures["validation_images"], report.figures["unreadable_images"]) == (5, 2)
     assert report.remarks[-1] == "Look."
 
 
