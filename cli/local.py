@@ -13,7 +13,7 @@ from ddoq.distill import distill, fit_prior
 from ddoq.events import OnEvent, Stage
 from ddoq.manifests import read_manifest
 from ddoq.measure_words import in_bytes
-from ddoq.report import accuracy_table
+from ddoq.report import in_plain_text
 from ddoq.run import EvaluateManifest
 from ddoq.sources import Access
 from ddoq.usage import Usage, read_usage
@@ -23,16 +23,20 @@ if TYPE_CHECKING:
 
 
 def distill_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> list[tuple[str, Path, Path]]:
-    """Distil into `folder`; answer for each budget the accuracy table, the archive and the report.
+    """Distil into `folder`; answer for each budget what it is worth in words, the archive and the report.
 
     Raises:
         DdoqError: whatever the algorithm refuses.
     """
     archives = distill(config, folder, _anything(folder), on_event, _cache())
-    reports = read_manifest(folder / Stage.EVALUATE, EvaluateManifest).reports.values()
+    reports = read_manifest(folder / Stage.EVALUATE, EvaluateManifest).reports
     return [
-        (accuracy_table(report), archive, archive.with_name(archive.name.replace("archive.zip", "report.html")))
-        for report, archive in zip(reports, archives, strict=True)
+        (
+            f"{budget}\n{in_plain_text(report)}",
+            archive,
+            archive.with_name(archive.name.replace("archive.zip", "report.html")),
+        )
+        for (budget, report), archive in zip(reports.items(), archives, strict=True)
     ]
 
 

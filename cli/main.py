@@ -67,8 +67,8 @@ def distill(config_file: Path, folder: Path) -> None:
             distilled = distill_here(config, folder, bars.on_event)
     except DdoqError as error:
         raise click.ClickException(f"{error.code}: {error}") from error
-    for table, archive, report in distilled:
-        click.echo(f"{table}\n{archive}\n{report}")
+    for words, archive, report in distilled:
+        click.echo(f"{words}\n{archive}\n{report}")
     for line in usage_here(config, folder):
         click.echo(line)
 

@@ -110,6 +110,13 @@ def accuracy_table(report: Report) -> str:
     return "\n".join("  ".join((row[0].ljust(widths[0]), *line[1:])) for row, line in zip(rows, lines, strict=True))
 
 
+def in_plain_text(report: Report) -> str:
+    """Write the accuracy table and the verdict: for terminals."""
+    if not report.accuracy:
+        return NOTHING_COMPARED
+    return f"{accuracy_table(report)}\n{verdict(report.accuracy, _grain(report))}"
+
+
 def verdict(accuracy: Mapping[str, Score], grain: float = 0.0) -> str:
     """Say in one sentence whether the distilled set beats random real images, labelled alike, by more than noise.
 

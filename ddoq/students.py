@@ -47,7 +47,9 @@ def train_further(
     for step, exercise in enumerate(exercises(data, plan, seed), start=1):
         for group in optimizer.param_groups:
             group["lr"] = plan.rate(name, step - 1)
-        loss = exercise.judge(student(exercise.images))
+        with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.device.type == "cuda"):
+            logits = student(exercise.images)
+        loss = exercise.judge(logits.float())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

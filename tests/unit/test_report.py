@@ -13,7 +13,7 @@ from ddoq.config import DatasetConfig, DistillConfig, StudentsConfig
 from ddoq.evaluate import score
 from ddoq.prior_config import DitPrior, StableDiffusionPrior
 from ddoq.provenance import how_made
-from ddoq.report import accuracy_table, gain_of_weights, report_html, report_json, verdict
+from ddoq.report import accuracy_table, gain_of_weights, in_plain_text, report_html, report_json, verdict
 from ddoq.report_plots import BY_CLASS, BY_PASS, MAP, more_plots
 from ddoq.teacher_config import CheckpointTeacher
 from ddoq.types import Citation, LatentMap, MappedClass, Report, Score, Tuning
@@ -56,6 +56,12 @@ class Tags(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_in_plain_text_the_table_comes_with_its_verdict() -> None:
+    words = in_plain_text(report())
+    assert words.startswith(accuracy_table(report()))
+    assert words.splitlines()[-1].startswith("The distilled set trains better students than as many random real images")
 
 
 def test_a_gain_beyond_the_noise_is_called_better() -> None:
