@@ -27,7 +27,7 @@ def distill(
         folder: Takes everything; one config's for ever.
         access: What may be read.
         on_event: Told of progress; what it raises stops the work, which a second call takes up again.
-        cache: Keeps fitted priors and trained teachers; a folder within `folder` when left out.
+        cache: Keeps latents, fitted priors and trained teachers; a folder within `folder` when left out.
 
     Raises:
         ConfigError: `folder` holds the stages of another config.

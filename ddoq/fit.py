@@ -1,6 +1,5 @@
 """Latents -> a diffusion model of them, as an ordinary diffusers folder: stage fit, for the prior of that kind."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from copy import deepcopy
@@ -15,6 +14,7 @@ import torch
 
 from ddoq.caches import Cache
 from ddoq.config import DistillConfig
+from ddoq.content_keys import content_key, model_content
 from ddoq.device import choose_device
 from ddoq.errors import ConfigError, NotFiniteError
 from ddoq.events import Event, OnEvent, Stage
@@ -55,29 +55,16 @@ def fit_key(config: DistillConfig, fingerprint: str, class_names: Sequence[str])
     Raises:
         ConfigError: the prior is of another kind.
     """
-    parts = {
-        "version": FIT_VERSION,
-        "fingerprint": fingerprint,
-        "dataset": config.dataset.model_dump(exclude={"uri", "class_names", "max_bad_share"}),
-        "validation_share": config.validation_share,
-        "class_names": list(class_names),
-        "prior": _fit_prior(config).model_dump(exclude={"batch_size", "compile", "model"}),
-        "autoencoder": _contents(_fit_prior(config).model),
-        "seed": config.seed,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _contents(model: str | None) -> str | dict[str, str] | None:
-    """What an autoencoder is known by: the digests of the files of a local folder, or a hub id."""
-    if model is None or not Path(model).is_dir():
-        return model
-    digests = {}
-    for path in sorted(Path(model).iterdir()):
-        if path.suffix in (".json", ".safetensors"):
-            with path.open("rb") as file:
-                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    prior = _fit_prior(config)
+    return content_key(
+        config,
+        fingerprint,
+        class_names,
+        version=FIT_VERSION,
+        prior=prior.model_dump(exclude={"batch_size", "compile", "model"}),
+        autoencoder=model_content(prior.model, "*"),
+        seed=config.seed,
+    )
 
 
 def fit(

@@ -3,8 +3,6 @@
 Trained once for the same data and recipe: they are kept in the cache, and the next distillation tests them again.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import nn
 from ddoq.caches import Cache
 from ddoq.config import DistillConfig
 from ddoq.contenders import TEST_BATCH
+from ddoq.content_keys import content_key
 from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.evaluate import Lesson, Students, alone_on_cores, at_rate, train_all
 from ddoq.events import Event, OnEvent, Stage, after
@@ -108,26 +107,24 @@ def full_data_key(data: FullData, plan: TrainingPlan) -> str:
     """Answer the SHA-256 (hex) of everything that the students of full data depend on."""
     protocol, config = plan.protocol, data.config
     size_matters = protocol.steps is None or protocol.optimizer.moves_each == "epoch"
-    parts = {
-        "version": FULL_DATA_VERSION,
-        "fingerprint": data.dataset.fingerprint,
-        "dataset": config.dataset.model_dump(exclude={"uri", "class_names", "max_bad_share"}),
-        "validation_share": config.validation_share,
-        "class_names": list(data.dataset.class_names),
-        "n_images": data.n_drawn(plan),
-        "resolution": config.student_resolution,
-        "mean": plan.mean,
-        "deviation": plan.deviation,
-        "protocol": TypeAdapter(Protocol).dump_python(replace(protocol, source="", unverified=()), mode="json"),
-        "steps": plan.steps,
-        "batch_size": plan.batch_size,
-        "distilled_images": plan.n_images if size_matters else None,
-        "factors": FACTORS,
-        "seed": plan.seed,
-        "seeds": config.students.seeds,
-        "device": plan.device.type,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return content_key(
+        config,
+        data.dataset.fingerprint,
+        data.dataset.class_names,
+        version=FULL_DATA_VERSION,
+        n_images=data.n_drawn(plan),
+        resolution=config.student_resolution,
+        mean=plan.mean,
+        deviation=plan.deviation,
+        protocol=TypeAdapter(Protocol).dump_python(replace(protocol, source="", unverified=()), mode="json"),
+        steps=plan.steps,
+        batch_size=plan.batch_size,
+        distilled_images=plan.n_images if size_matters else None,
+        factors=FACTORS,
+        seed=plan.seed,
+        seeds=config.students.seeds,
+        device=plan.device.type,
+    )
 
 
 def read_full_data(data: FullData, n_images: int, on_batch: Callable[[], None]) -> TrainingSet:

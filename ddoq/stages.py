@@ -8,13 +8,14 @@ from ddoq.budgets import Budget, given_budgets
 from ddoq.codebooks import Codebooks, open_codebooks, quantize_all
 from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, open_dataset, require_images
+from ddoq.encode_stage import encode_all
 from ddoq.evaluation_stage import evaluate_all
 from ddoq.events import Event, OnEvent, Stage, after
 from ddoq.fit import FitPlace, fit, fit_key
 from ddoq.generate import generate, open_images, show
 from ddoq.label_sizes import require_room
 from ddoq.labelling import label_all
-from ddoq.latents import encode, open_latents
+from ddoq.latents import open_latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.package import Contents, package_all
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder
@@ -75,10 +76,6 @@ def _try_teacher(run: Run, dataset: Dataset) -> tuple[str, ...]:
     if run.config.teacher is None or Stage.TEACH in run.config.stages:
         return ()
     return load_teacher(run.config, dataset.class_names, None).remarks
-
-
-def _encode(run: Run) -> None:
-    encode(dataset_of(run), load_encoder(run.config), run.config, run.folders[Stage.ENCODE], run.on_event)
 
 
 def _fit(run: Run) -> None:
@@ -155,7 +152,7 @@ def _package(run: Run) -> None:
 
 STAGES: Mapping[Stage, Callable[[Run], None]] = {
     Stage.READ: _read,
-    Stage.ENCODE: _encode,
+    Stage.ENCODE: encode_all,
     Stage.FIT: _fit,
     Stage.QUANTIZE: _quantize,
     Stage.GENERATE: _generate,

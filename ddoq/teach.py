@@ -1,7 +1,5 @@
 """Training images -> a teacher of this very dataset: stage teach, for the teacher of that kind."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from ddoq.caches import Cache
 from ddoq.config import DistillConfig
+from ddoq.content_keys import content_key
 from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.device import choose_device
 from ddoq.errors import ConfigError, TeacherError
@@ -76,18 +75,16 @@ def teach_key(config: DistillConfig, fingerprint: str, class_names: Sequence[str
     Raises:
         ConfigError: the teacher is of another kind, or there is none.
     """
-    parts = {
-        "version": TEACH_VERSION,
-        "fingerprint": fingerprint,
-        "dataset": config.dataset.model_dump(exclude={"uri", "class_names", "max_bad_share"}),
-        "class_names": list(class_names),
-        "teacher": _settings(config).model_dump(exclude=set(TeacherBase.model_fields)),
-        "resolution": config.student_resolution,
-        "validation_share": config.validation_share,
-        "seed": config.seed,
-        "device": choose_device().type,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return content_key(
+        config,
+        fingerprint,
+        class_names,
+        version=TEACH_VERSION,
+        teacher=_settings(config).model_dump(exclude=set(TeacherBase.model_fields)),
+        resolution=config.student_resolution,
+        seed=config.seed,
+        device=choose_device().type,
+    )
 
 
 def teach(dataset: Dataset, latents: Latents, config: DistillConfig, at: TeachPlace, on_event: OnEvent) -> Path:

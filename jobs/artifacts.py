@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +62,15 @@ def _asking_for(key: str) -> Iterator[None]:
         raise StorageUnavailableError(f"the object store did not answer for {key!r}: {error}") from error
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A line of a listing; `modified` is when it was written, by the object store's clock."""
+
+    key: str
+    size_bytes: int
+    modified: datetime
+
+
 class ObjectStore:
     """One bucket. Every call raises StorageUnavailableError when the server is away. Safe to share between threads."""
 
@@ -87,10 +98,15 @@ class ObjectStore:
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """List the keys below the folder `prefix`, in order; with an empty prefix, all."""
+        return (stored.key for stored in self.list_stored(prefix))
+
+    def list_stored(self, prefix: str) -> Iterator[Stored]:
+        """List what is below the folder `prefix`, in the order of keys; with an empty prefix, all."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_folder(prefix))
         with _asking_for(prefix):
             for page in pages:
-                yield from (entry["Key"] for entry in page.get("Contents", ()))
+                for entry in page.get("Contents", ()):
+                    yield Stored(entry["Key"], entry["Size"], entry["LastModified"])
 
     def put_file(self, path: Path, key: str, name: str, media_type: str) -> Artifact:
         """Store a file under `key` and describe it as the artifact `name` of a job."""
@@ -99,6 +115,11 @@ class ObjectStore:
         with _asking_for(key):
             self._client.upload_file(str(path), self._bucket, key, ExtraArgs={"ContentType": media_type})
         return Artifact(name, key, path.stat().st_size, sha256, media_type)
+
+    def put_empty(self, key: str) -> None:
+        """Store nothing under `key`, in the place of what was there: what it says is its time."""
+        with _asking_for(key):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=b"")
 
     def upload_folder(self, folder: Path, prefix: str) -> None:
         """Store a complete stage folder below `prefix`, its manifest last."""

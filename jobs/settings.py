@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     scratch: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / "ddoq", description="Folder for a worker's files."
     )
+    cache_bytes: int = Field(
+        100 * 2**30, gt=0, description="Bytes kept of each owner from job to job; what was unused longest goes first."
+    )
     lease_seconds: float = Field(60, gt=0, description="A unit is given to another worker this long after a silence.")
     heartbeat_seconds: float = Field(10, gt=0, description="How often a worker extends its lease.")
     sweep_seconds: float = Field(5, gt=0, description="How often expired leases and unclean jobs are looked for.")

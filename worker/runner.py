@@ -105,7 +105,7 @@ def _run_and_upload(
         folders[stage] = scratch / prefix
         bench.objects.download_folder(prefix, folders[stage])
     admit(claim.config, bench.settings)
-    cache = ObjectCache(bench.objects, claim.owner)
+    cache = ObjectCache(bench.objects, claim.owner, bench.settings.cache_bytes)
     run_stage(claim.stage, Run(claim.config, folders, _access(bench.settings, claim.job_id), cache, on_event))
     bench.objects.upload_folder(folders[claim.stage], claim.prefix)
     folder = folders[claim.stage]

@@ -152,7 +152,7 @@ def test_a_folder_of_another_config_is_refused(run):
 def test_a_dataset_that_changes_between_two_stages_is_refused(tmp_path):
     finished = config(write_zip(tmp_path / "data.zip", members()))
     archive_of(finished, tmp_path / "out", access_to(tmp_path))
-    (tmp_path / "out" / "encode" / "manifest.json").unlink()
+    (tmp_path / "out" / "evaluate" / "manifest.json").unlink()
     write_zip(tmp_path / "data.zip", members(n_train=13))
     with pytest.raises(DatasetChangedError, match=r"data\.zip"):
         archive_of(finished, tmp_path / "out", access_to(tmp_path))
@@ -289,6 +289,20 @@ def test_a_second_distillation_of_the_same_data_does_not_train_on_full_data_agai
     assert not [done for done in steps if n_tuned < done < n_tuned + n_full]
     assert report_of(second)["accuracy"]["full data"] == report_of(archive)["accuracy"]["full data"]
     assert len(list(cache.root.glob("*/full-data"))) == 1
+
+
+def test_a_second_distillation_of_the_same_data_encodes_nothing_and_makes_the_archive_it_would_have_made_alone(
+    run, tmp_path
+):
+    folder, finished, archive = run
+    events: list[Event] = []
+    other = config(finished.dataset.uri, images_per_class=2, evaluation="none")
+    distill(other, tmp_path / "first", access_to(folder), cache=FolderCache(tmp_path / "cache"))
+    (second,) = distill(
+        finished, tmp_path / "second", access_to(folder), events.append, FolderCache(tmp_path / "cache")
+    )
+    assert [(event.done, event.total) for event in events if event.stage is Stage.ENCODE] == [(36, 36)]
+    assert sha256(second) == sha256(archive)
 
 
 def test_without_evaluation_there_is_an_archive_and_no_accuracy(run, tmp_path):

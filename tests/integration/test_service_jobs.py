@@ -30,16 +30,18 @@ def finished(client: Client, asked: DistillConfig) -> Job:
     return job
 
 
-def test_a_prior_is_trained_once_for_all_jobs_on_a_dataset_and_a_sweep_has_an_archive_each(
+def test_a_dataset_is_encoded_and_a_prior_trained_once_for_all_jobs_and_a_sweep_has_an_archive_each(
     server_folder: Path, tmp_path: Path
 ) -> None:
     uri = write_zip(tmp_path / "data.zip", members())
     with launch(server_folder, "--root", str(tmp_path)) as launched, launched.client() as client:
         sweep = finished(client, config(uri, images_per_class=[3, 2]))
-        kept = priors(server_folder)
+        kept = kept_by(server_folder)
+        assert {path.name for path in kept} == {"latents.tar", "prior.tar"}
         again = finished(client, config(uri, images_per_class=2))
-        assert Stage.FIT in {at.stage for at in again.stages}
-        assert priors(server_folder) == kept != {}
+        assert {Stage.ENCODE, Stage.FIT} <= {at.stage for at in again.stages}
+        assert kept_by(server_folder) == kept
+        assert all(path.with_suffix(".used").exists() for path in kept)
         archives = {
             file.name: load_archive(client.download(sweep.id, file, tmp_path)).labels.bincount().tolist()
             for file in client.artifacts(sweep.id)
@@ -58,10 +60,10 @@ def peak_bytes(server_folder: Path, job_id: str) -> dict[str, int]:
     return {at["stage"]: at["peak_bytes"] for at in stages}
 
 
-def priors(server_folder: Path) -> dict[str, int]:
+def kept_by(server_folder: Path) -> dict[Path, int]:
     """What the object store keeps beside the jobs, and when each was written."""
     found = (server_folder / "s3" / "buckets" / "ddoq" / "cache").rglob("*.tar")
-    return {str(path): path.stat().st_mtime_ns for path in found}
+    return {path: path.stat().st_mtime_ns for path in found}
 
 
 def test_a_teachers_labels_come_with_the_archive(server_folder: Path, tmp_path: Path) -> None:
