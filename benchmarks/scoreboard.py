@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import gcd
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def main() -> None:
         name: Study(name, arguments.data.resolve(), work / name, choice.course, arguments.fit_steps)
         for name in arguments.datasets
     }
+    print(f"commit {commit()}")
     if arguments.quick:
         print(f"quick: {QUICK}")
     if arguments.minutes > 0:
@@ -178,8 +180,9 @@ def command() -> str:
     return f"python benchmarks/scoreboard.py {' '.join(words)}"
 
 
+@cache
 def commit() -> str:
-    """Name the commit of this code, and whether it was changed since."""
+    """Name the commit of this code, and whether it was changed since, as things were at the first call."""
     here = Path(__file__).parent.parent
     name = _git(here, "rev-parse", "--short=10", "HEAD")
     return f"{name} with changes" if _git(here, "status", "--porcelain", "ddoq", "benchmarks") else name

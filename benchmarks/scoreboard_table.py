@@ -143,6 +143,11 @@ def _introduce(board: Board, head: Head) -> Iterator[str]:
         "Best of a column in bold. At one image a class all weights are one. Weights of chosen images follow the "
         "masses of their Voronoi cells, as those of centroids do."
     )
+    if all(row.maker.look != "denoised" for row in board.rows):
+        yield (
+            "Centroids are decoded as they are, without the diffusion that the method has behind them: these rows are "
+            "its lower end. `--fit` adds rows with a prior that is fitted to the data."
+        )
 
 
 def _table(board: Board, place: Place) -> str:
