@@ -64,6 +64,7 @@ def fit_key(config: DistillConfig, fingerprint: str, class_names: Sequence[str])
         prior=prior.model_dump(exclude={"batch_size", "compile", "model"}),
         autoencoder=model_content(prior.model, "*"),
         seed=config.seed,
+        device=choose_device().type,
     )
 
 

@@ -255,3 +255,9 @@ def test_a_local_autoencoder_is_known_by_its_content_and_not_by_its_place(tmp_pa
         (tmp_path / name / "model.safetensors").write_bytes(weights)
     one, same, other = (key(prior={"kind": "fit", "model": str(tmp_path / name)}) for name in ("one", "same", "other"))
     assert one == same != other
+
+
+def test_a_prior_fitted_on_another_kind_of_device_is_another(monkeypatch):
+    here = key()
+    monkeypatch.setattr(ddoq.fit, "choose_device", lambda: torch.device("meta"))
+    assert key() != here
