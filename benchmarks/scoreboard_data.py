@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from ddoq.budgets import Budget
 from ddoq.caches import FolderCache
 from ddoq.codebooks import Codebooks, open_codebooks, quantize_all
-from ddoq.config import DistillConfig, StudentsConfig
+from ddoq.config import DistillConfig
 from ddoq.contenders import stream_test
 from ddoq.datasets import BadImage, Dataset, open_dataset
 from ddoq.distill import fit_prior
 from ddoq.errors import BadImagesError
 from ddoq.evaluate import plan_for
+from ddoq.evaluation_config import StudentsConfig
 from ddoq.events import Stage, ignore
 from ddoq.generate import Images, generate, open_images, show
 from ddoq.latents import Latents, encode, open_latents

@@ -6,11 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ddoq.evaluation_config import DEFAULT_NETWORKS, DIAL, NETWORKS, VALIDATION_SHARE, Evaluation, default_networks
+from ddoq.evaluation_config import (
+    DIAL,
+    VALIDATION_SHARE,
+    Evaluation,
+    StudentsConfig,
+    default_networks,
+)
 from ddoq.events import Stage
 from ddoq.image_counts import ImagesPerClass
 from ddoq.methods import GIVES_SOURCE_IMAGES, ROWS, TUNED_BY_QUANTIZER, Canvas, Method, Parts, ReducerName, Weighting
-from ddoq.network_config import ARCHITECTURES, NetworkConfig
+from ddoq.network_config import ARCHITECTURES
 from ddoq.prior_config import (
     DENOISING,
     Group,
@@ -19,7 +25,7 @@ from ddoq.prior_config import (
     Sampler,
     SamplerConfig,
 )
-from ddoq.protocols import PROTOCOLS, Protocol, ProtocolName
+from ddoq.protocols import Protocol
 from ddoq.teacher_config import TEMPERATURE, TeacherConfig, TrainedTeacher
 
 
@@ -64,53 +70,6 @@ class QuantizerConfig(Group):
         description="How much is tried: `best` takes several times longer for the last percent of distortion.",
     )
     max_passes: int = Field(100, ge=1, le=10_000, description="Passes over the rows of a class at most.")
-
-
-class StudentsConfig(Group):
-    """The networks trained to tell how good the distilled set is: one protocol for every contender."""
-
-    protocol: ProtocolName = Field(
-        "quick",
-        description="How students are trained: `quick` ranks contenders within minutes on a CPU; the others are those "
-        "of the field, of which `d4m-fkd`, `rded` and `rd3` need a teacher. Accuracies of different protocols never "
-        "compare.",
-    )
-    networks: tuple[str, ...] | None = Field(None, min_length=1, max_length=len(ARCHITECTURES), description=NETWORKS)
-    seeds: int = Field(3, ge=1, le=20, description="Students a contender; the report gives mean and deviation.")
-    steps: int | None = Field(
-        None, ge=1, le=100_000, description="Optimiser steps, the same for every contender. Default: the protocol's."
-    )
-    batch_size: int | None = Field(None, ge=1, le=4096, description="Images a step. Default: the protocol's.")
-    width: int | None = Field(
-        None, ge=8, le=512, description="Channels of the first stage of each network. Default: the network's own."
-    )
-    resolution: int = Field(32, ge=8, le=256, description="Students see images of at most this side, in pixels.")
-
-    @property
-    def resolved_protocol(self) -> Protocol:
-        """The protocol, with what was chosen instead."""
-        row = PROTOCOLS[self.protocol]
-        return replace(
-            row,
-            networks=tuple(self._network(name, row) for name in self.networks or DEFAULT_NETWORKS),
-            steps=self.steps or row.steps,
-            batch_sizes=((1, self.batch_size),) if self.batch_size else row.batch_sizes,
-            doubles_from=None if self.batch_size else row.doubles_from,
-        )
-
-    def _network(self, name: str, row: Protocol) -> NetworkConfig:
-        """The protocol's own form of a network, where it has one."""
-        own = next((network for network in row.networks if network.name == name), NetworkConfig(name))
-        return replace(own, width=self.width or own.width)
-
-    @model_validator(mode="after")
-    def _networks_are_known_and_distinct(self) -> "StudentsConfig":
-        names = self.networks or DEFAULT_NETWORKS
-        if unknown := [name for name in names if name not in ARCHITECTURES]:
-            raise ValueError(f"students.networks names {unknown[0]!r}; known are {', '.join(ARCHITECTURES)}")
-        if len(set(names)) < len(names):
-            raise ValueError("students.networks names a network twice; name each once")
-        return self
 
 
 class OutputConfig(Group):

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ddoq.codebooks import Codebooks
+from ddoq.comparison import DISTILLED, MEDOIDS, RANDOM, SAME_LABELS
 from ddoq.config import DistillConfig
 from ddoq.datasets import BadImage, Dataset, refuse_unreadable
 from ddoq.generate import Images
@@ -40,7 +41,7 @@ def gather_contenders(
     """Load the training sets of every contender, `config.n_draws` of each; only the random ones differ among them.
 
     All have as many images of each class as the budget gives it. Rivals that are the distilled set itself are left
-    out: weights where they are its own, medoids where the images are real. With soft labels, random images compete
+    out: weights where they come to the same, medoids where the images are real. With soft labels, random images compete
     with and without. Full evaluation has every way to weigh the distilled images, other evaluation only equal weights.
     """
     parts, n_seeds, resolution = config.parts, config.n_draws, config.student_resolution
@@ -49,12 +50,14 @@ def gather_contenders(
     real = _read_real(dataset, resolution, {key for choice in (medoids, *draws) for keys in choice for key in keys})
     counts = images.manifest.counts
     pictures = torch.cat([images.of_class(label, resolution) for label in range(len(counts))])
-    contenders = {"distilled": (_training_set(pictures, _weights(parts.weights, books), counts),) * n_seeds}
+    contenders = {DISTILLED: (_training_set(pictures, _weights(parts.weights, books), counts),) * n_seeds}
     for other in _other_weights(config):
-        contenders[WEIGHTED[other]] = (_training_set(pictures, _weights(other, books), counts),) * n_seeds
+        weights = _weights(other, books)
+        if not any(torch.equal(weights, sets[0].weights) for sets in contenders.values()):
+            contenders[WEIGHTED[other]] = (_training_set(pictures, weights, counts),) * n_seeds
     if medoids:
-        contenders["medoids"] = (_real_set(medoids, real),) * n_seeds
-    contenders["random real"] = tuple(_real_set(draw, real) for draw in draws)
+        contenders[MEDOIDS] = (_real_set(medoids, real),) * n_seeds
+    contenders[RANDOM] = tuple(_real_set(draw, real) for draw in draws)
     return contenders if soft_labels is None else _with_soft_labels(contenders, soft_labels)
 
 
@@ -89,11 +92,10 @@ def _with_soft_labels(
 ) -> dict[str, tuple[TrainingSet, ...]]:
     """Put the teacher's labels to the distilled images, and to the random ones as one more contender."""
     labelled = dict(contenders)
-    for name in {"distilled", *WEIGHTED.values()} & contenders.keys():
+    for name in {DISTILLED, *WEIGHTED.values()} & contenders.keys():
         labelled[name] = tuple(replace(data, soft_labels=soft_labels.distilled) for data in contenders[name])
-    labelled["random, same labels"] = tuple(
-        replace(data, soft_labels=labels)
-        for data, labels in zip(contenders["random real"], soft_labels.random, strict=True)
+    labelled[SAME_LABELS] = tuple(
+        replace(data, soft_labels=labels) for data, labels in zip(contenders[RANDOM], soft_labels.random, strict=True)
     )
     return labelled
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from math import floor
 
 from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.comparison import DISTILLED
@@ -25,6 +26,8 @@ from ddoq.run import EvaluateManifest, Run, dataset_of, found, labels_of, teache
 from ddoq.summary import summarize
 from ddoq.teach import TAUGHT, TaughtManifest
 from ddoq.types import Report, Scores
+
+PIECES = 10  # of a step, in which progress over several budgets is told
 
 
 def evaluate_all(run: Run) -> None:
@@ -87,10 +90,12 @@ def _on_teacher(run: Run) -> tuple[str, ...]:
 
 
 def _turn(on_event: OnEvent, index: int, lengths: Sequence[int]) -> OnEvent:
-    """Count the turn `index` of several, each done by as many as the others, of these lengths."""
+    """Count the turn `index` of several of these lengths, which may be of unlike numbers of students."""
+    if len(lengths) == 1:
+        return on_event
 
     def tell(event: Event) -> None:
-        n_each = event.total // lengths[index]
-        on_event(replace(event, done=n_each * sum(lengths[:index]) + event.done, total=n_each * sum(lengths)))
+        done = sum(lengths[:index]) + lengths[index] * event.done / event.total
+        on_event(replace(event, done=floor(PIECES * done), total=PIECES * sum(lengths)))
 
     return tell

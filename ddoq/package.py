@@ -25,10 +25,9 @@ from ddoq.generate import Images
 from ddoq.images import contact_sheet
 from ddoq.labels import SoftLabels
 from ddoq.manifests import write_manifest
-from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
 from ddoq.provenance import how_made, of_each_class
 from ddoq.report import accuracy_table, report_html, report_json
-from ddoq.report_plots import more_plots
+from ddoq.report_plots import draw_plots
 from ddoq.stored_labels import FOLDER, FolderLabels
 from ddoq.types import Report, SoftLabel
 from ddoq.weights import training_weights
@@ -107,21 +106,14 @@ def _package(contents: Contents, folder: Path, prefix: str) -> Iterator[PackedFi
 
 def _shown(contents: Contents) -> Mapping[str, bytes]:
     """What is offered beside the archive as well as in it."""
-    overview = _overview(contents)
+    overview, plots = _overview(contents), draw_plots(contents.report)
     report, config, budget = contents.report, contents.config, contents.books.budget
     return {
         "report.json": report_json(report, config, budget).encode(),
-        "report.html": report_html(report, config, budget, overview).encode(),
-        **({"accuracy.svg": _accuracy_plot(contents)} if report.accuracy else {}),
-        "weights.svg": weight_strip(report.weights).encode(),
-        "distortion.svg": distortion_bars(report.distortion).encode(),
-        **{name: plot.encode() for name, plot in more_plots(report).items()},
+        "report.html": report_html(report, config, budget, overview, plots).encode(),
+        **{name: plot.encode() for name, plot in plots.items()},
         "overview.png": overview,
     }
-
-
-def _accuracy_plot(contents: Contents) -> bytes:
-    return accuracy_bars(contents.report.accuracy, 1 / len(contents.class_names)).encode()
 
 
 def _data(contents: Contents) -> Mapping[str, Member]:

@@ -1,7 +1,8 @@
 # mypy: disable-error-code="untyped-decorator"
 """The loops of `ddoq.networks.fused` over one image after another, compiled by numba. Bare: the caller has checked all.
 
-Images are (b, h, w, c) in memory. Loops over channels stay short and apart: with more than a handful of arrays in one,
+Images are (b, h, w, c) in memory. What is called is set into its caller: a kernel from numba's cache would otherwise round
+unlike one that was compiled just now. Loops over channels stay short and apart: with more than a handful of arrays in one,
 the compiler gives up to vectorize.
 """
 
@@ -15,12 +16,12 @@ from ddoq.row_kernels import REORDER
 Floats = NDArray[np.float32]
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def relu(y: float32) -> float32:
     return float32(0) if y <= 0 else y  # NaN stays NaN
 
 
-@njit(nogil=True, cache=True, fastmath=REORDER)
+@njit(inline="always")
 def measure(pixels: Floats, eps: float32, mean: Floats, reciprocal: Floats) -> None:
     """Fill the mean of each channel of an image, and the reciprocal of its deviation."""
     h, w, c = pixels.shape
@@ -62,7 +63,7 @@ def pool(x: Floats, scale: Floats, shift: Floats, eps: float32, pooled: Floats, 
                     )
 
 
-@njit(nogil=True, cache=True, fastmath=REORDER)
+@njit(inline="always")
 def spread(pixels: Floats, of_pooled: Floats, line: tuple[Floats, Floats], made: Floats) -> None:
     """Give each pixel the gradient of the pooled one that it went into, where the line through it is above zero."""
     (slope, start), (h, w, c) = line, pixels.shape
@@ -75,7 +76,7 @@ def spread(pixels: Floats, of_pooled: Floats, line: tuple[Floats, Floats], made:
                 to[k] = float32(0) if slope[k] * given[k] + start[k] <= 0 else of[k]
 
 
-@njit(nogil=True, cache=True, fastmath=REORDER)
+@njit(inline="always")
 def add_up(pixels: Floats, mean: Floats, made: Floats, total: Floats, product: Floats) -> None:
     """Sum a gradient over an image, and the gradient times the centred input."""
     h, w, c = pixels.shape

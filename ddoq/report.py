@@ -11,17 +11,15 @@ from jinja2 import Environment, StrictUndefined
 
 from ddoq.budgets import Budget
 from ddoq.citations import in_words
-from ddoq.comparison import DISTILLED, Comparison, compare
+from ddoq.comparison import DISTILLED, RANDOM, SAME_LABELS, Comparison, compare
 from ddoq.config import DistillConfig
 from ddoq.contenders import WEIGHTED
 from ddoq.marks import N_BINS
 from ddoq.measure_words import words_on_bytes, words_on_coverage
-from ddoq.plots import accuracy_bars, distortion_bars, weight_strip
 from ddoq.provenance import how_made, of_each_class, used_sampler
-from ddoq.report_plots import BY_CLASS, BY_PASS, MAP, more_plots
+from ddoq.report_plots import ACCURACY, BY_CLASS, BY_PASS, DISTORTION, MAP, WEIGHTS
 from ddoq.types import Report, Score
 
-RANDOM, SAME_LABELS = "random real", "random, same labels"
 LABELLED = {DISTILLED, *WEIGHTED.values(), SAME_LABELS}  # by the teacher, if there is one
 NOTHING_COMPARED = "Nothing was compared: evaluation is none, so no student was trained."
 DIGITS = 9  # of a figure in JSON: more would be noise of the machine
@@ -54,7 +52,9 @@ def report_json(report: Report, config: DistillConfig, budget: Budget) -> str:
     return json.dumps(_stable(document), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def report_html(report: Report, config: DistillConfig, budget: Budget, overview_png: bytes | None) -> str:
+def report_html(
+    report: Report, config: DistillConfig, budget: Budget, overview_png: bytes | None, plots: Mapping[str, str]
+) -> str:
     """Write the report as one HTML page that needs nothing else: no script, no font, no network.
 
     Args:
@@ -62,9 +62,9 @@ def report_html(report: Report, config: DistillConfig, budget: Budget, overview_
         config: The distillation as it was run.
         budget: The one of its budgets that the report is on.
         overview_png: A picture of the distilled images, set into the page.
+        plots: Those of the report, as `draw_plots` names them.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    more = more_plots(report)
     template = environment.from_string(files("ddoq").joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(
         report=report,
@@ -82,12 +82,12 @@ def report_html(report: Report, config: DistillConfig, budget: Budget, overview_
         network=config.student_networks[0],
         test_margin=_test_margin(report) if report.accuracy else None,
         overview=b64encode(overview_png).decode() if overview_png else None,
-        accuracy_plot=accuracy_bars(report.accuracy, 1 / len(report.weights)) if report.accuracy else None,
-        weights_plot=weight_strip(report.weights),
-        distortion_plot=distortion_bars(report.distortion),
-        by_class_plot=more.get(BY_CLASS),
-        map_plot=more.get(MAP),
-        by_pass_plot=more.get(BY_PASS),
+        accuracy_plot=plots.get(ACCURACY),
+        weights_plot=plots[WEIGHTS],
+        distortion_plot=plots[DISTORTION],
+        by_class_plot=plots.get(BY_CLASS),
+        map_plot=plots.get(MAP),
+        by_pass_plot=plots.get(BY_PASS),
         on_coverage=words_on_coverage(report.figures),
         on_bytes=words_on_bytes(report.figures),
         citations=[(citation.used_for, in_words(citation)) for citation in report.citations],

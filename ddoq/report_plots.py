@@ -1,19 +1,22 @@
-"""Which plots a report has beside those of accuracy, weights and distortion, by the names of their files."""
+"""The plots of a report, by the names of their files."""
 
 from collections.abc import Mapping
 
-from ddoq.comparison import DISTILLED
-from ddoq.plots import accuracy_by_class
+from ddoq.comparison import DISTILLED, RANDOM, SAME_LABELS
+from ddoq.plots import accuracy_bars, accuracy_by_class, distortion_bars, weight_strip
 from ddoq.plots_latents import distortion_by_pass, map_of_latents
 from ddoq.types import Report
 
+ACCURACY, WEIGHTS, DISTORTION = "accuracy.svg", "weights.svg", "distortion.svg"
 BY_CLASS, MAP, BY_PASS = "accuracy-by-class.svg", "latent-map.svg", "distortion-by-pass.svg"
-RIVALS = ("random, same labels", "random real")  # the first that there is: labelled alike
+RIVALS = (SAME_LABELS, RANDOM)  # the first that there is: labelled alike
 
 
-def more_plots(report: Report) -> Mapping[str, str]:
+def draw_plots(report: Report) -> Mapping[str, str]:
     """Draw what there are numbers of; SVG text by name of file."""
-    plots: dict[str, str] = {}
+    plots = {WEIGHTS: weight_strip(report.weights), DISTORTION: distortion_bars(report.distortion)}
+    if report.accuracy:
+        plots[ACCURACY] = accuracy_bars(report.accuracy, 1 / len(report.weights))
     rival = next((name for name in RIVALS if name in report.by_class), None)
     if rival and DISTILLED in report.by_class:
         plots[BY_CLASS] = accuracy_by_class(report.by_class[DISTILLED], report.by_class[rival], rival)

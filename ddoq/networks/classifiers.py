@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Generator, Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
@@ -93,28 +91,6 @@ def make_classifier(config: PretrainedConfig, n_classes: int, side: int, rng: Ge
             model = build(config, dtype=torch.float32)
         _try(Classifier(model).eval(), side)
     return Classifier(model).train()
-
-
-def load_classifier(folder: Path, config: PretrainedConfig, n_classes: int, side: int) -> nn.Module:
-    """Load the trained model of `config` from a folder with `model.safetensors`, in evaluation mode.
-
-    Raises:
-        ConfigError: it is not there, or does not hold exactly the weights of the model.
-    """
-    _adapt(config, n_classes, side)
-    load: Callable[..., tuple[PreTrainedModel, dict[str, Any]]] = AutoModelForImageClassification.from_pretrained
-    options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True, "dtype": torch.float32}
-    try:
-        with _building:
-            model, faults = load(folder, config=config, **options)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(f"cannot load {config.model_type!r} from {folder} ({reason}); give a folder of it") from error
-    if odd := sorted(map(str, (*faults["missing_keys"], *faults["unexpected_keys"]))):
-        raise ConfigError(
-            f"{folder} lacks {odd[0]!r}, or has it in vain, and {len(odd) - 1} more; is it another model?"
-        )
-    return Classifier(model).eval()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from torch import Generator, Tensor, nn
 
 from ddoq.errors import ConfigError
 from ddoq.network_config import ARCHITECTURES, NetworkConfig
-from ddoq.networks.classifiers import load_classifier, read_classifier
 from ddoq.networks.making import make_network
 
 WEIGHTS = "model.safetensors"
@@ -20,17 +19,17 @@ def load_network(place: Path, network: NetworkConfig | str, n_classes: int, side
     """Load a trained network on the CPU: in evaluation mode, its weights fixed.
 
     Args:
-        place: A safetensors file, or a folder with `model.safetensors`; the latter for a model of transformers.
+        place: A safetensors file, or a folder with `model.safetensors`.
         network: The architecture of which it holds every weight, under the architecture's own names.
         n_classes: Classes that it tells apart.
         side: Of the images that it will be shown, in pixels.
 
     Raises:
-        ConfigError: there is no such file, or its names and shapes are not those of the network.
+        ConfigError: there is no such network or file, or its names and shapes are not those of the network.
     """
     config = NetworkConfig(network) if isinstance(network, str) else network
     if config.name not in ARCHITECTURES:
-        return load_classifier(place, read_classifier(config.name), n_classes, side).requires_grad_(False)
+        raise ConfigError(f"no network {config.name!r} to load weights into: use {', '.join(ARCHITECTURES)}")
     made = make_network(config, n_classes, side, Generator())
     file = place / WEIGHTS if place.is_dir() else place
     try:

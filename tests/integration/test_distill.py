@@ -393,7 +393,7 @@ def offline(folder: Path) -> dict[str, str]:
 
 
 def test_a_class_too_large_to_be_held_is_quantized_as_a_stream(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("ddoq.codebooks.STREAM_BYTES", 0)
+    monkeypatch.setattr("ddoq.reduction.STREAM_BYTES", 0)
     folder, finished, _ = run
     rows = metadata(archive_of(finished, tmp_path, access_to(folder)))
     assert [sum(int(row["count"]) for row in rows if row["class"] == name) for name in ("cat", "dog", "eel")] == [

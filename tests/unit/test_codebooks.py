@@ -23,7 +23,7 @@ from ddoq.seeds import stream
 from ddoq.types import Sample
 
 EVERY = sorted(get_args(ReducerName))
-LARGE = "ddoq.codebooks.STREAM_BYTES"
+LARGE = "ddoq.reduction.STREAM_BYTES"
 
 
 @pytest.fixture(autouse=True)

@@ -131,6 +131,12 @@ def test_full_evaluation_weighs_the_distilled_images_in_every_other_way(tmp_path
         assert torch.equal(contenders["share weights"][0].images, contenders["distilled"][0].images)
 
 
+def test_weights_that_come_to_the_same_do_not_compete_twice(tmp_path: Path) -> None:
+    for evaluation in ("quick", "full"):
+        one = finish(tmp_path / evaluation, evaluation=evaluation, images_per_class=1)[0]
+        assert set(contenders_of(one)) == {"distilled", "medoids", "random real"}
+
+
 def test_full_evaluation_has_a_set_more_to_tune_on_which_is_drawn_anew(tmp_path: Path) -> None:
     one = finish(tmp_path, evaluation="full")[0]
     contenders = contenders_of(one)

@@ -1,5 +1,9 @@
 """Norm, ReLU and pooling as one are what torch makes of them one after the other."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -65,6 +69,18 @@ def test_what_is_not_a_number_is_not_hidden():
     x[0, 1, 2, 3] = torch.nan
     assert fused(x)[0, 1].isnan().all()
     assert not fused(x)[0, 0].isnan().any()
+
+
+def test_kernels_from_the_cache_round_as_those_compiled_just_now(tmp_path):
+    code = (
+        "import torch; from ddoq.networks.fused import PooledNorm;"
+        "x = torch.randn(4, 32, 16, 16, generator=torch.Generator().manual_seed(0), requires_grad=True);"
+        "y = PooledNorm(32)(x); y.square().sum().backward(); print(y.double().sum().item(), x.grad.double().norm().item())"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    told = [subprocess.check_output([sys.executable, "-c", code], env=environment) for _ in range(2)]
+    assert list(tmp_path.rglob("*.nbc"))
+    assert told[0] == told[1]
 
 
 def test_other_precisions_are_left_to_torch():

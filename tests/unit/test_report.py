@@ -9,12 +9,13 @@ import pytest
 from ddoq.bibliography import COVERAGE
 from ddoq.budgets import Budget
 from ddoq.comparison import compare
-from ddoq.config import DatasetConfig, DistillConfig, StudentsConfig
+from ddoq.config import DatasetConfig, DistillConfig
 from ddoq.evaluate import score
+from ddoq.evaluation_config import StudentsConfig
 from ddoq.prior_config import DitPrior, StableDiffusionPrior
 from ddoq.provenance import how_made
 from ddoq.report import accuracy_table, gain_of_weights, in_plain_text, report_html, report_json, verdict
-from ddoq.report_plots import BY_CLASS, BY_PASS, MAP, more_plots
+from ddoq.report_plots import ACCURACY, BY_CLASS, BY_PASS, DISTORTION, MAP, WEIGHTS, draw_plots
 from ddoq.teacher_config import CheckpointTeacher
 from ddoq.types import Citation, LatentMap, MappedClass, Report, Score, Tuning
 
@@ -38,6 +39,10 @@ def report(accuracy: dict[str, Score] | None = None, name: str = "cat", remarks:
         },
         remarks=remarks,
     )
+
+
+def html_of(one: Report, config: DistillConfig, budget: Budget, overview: bytes | None) -> str:
+    return report_html(one, config, budget, overview, draw_plots(one))
 
 
 class Tags(HTMLParser):
@@ -104,7 +109,7 @@ def test_equal_gains_on_few_images_are_not_taken_for_certain() -> None:
     assert lucky.is_noise
     assert "not distinguishable" in verdict(scores, 1 / 142)
     told = replace(report(scores), figures={**report().figures, "test_images": 142})
-    assert "trains better" not in Tags(report_html(told, CONFIG, BUDGET, None)).text
+    assert "trains better" not in Tags(html_of(told, CONFIG, BUDGET, None)).text
     document = json.loads(report_json(told, CONFIG, BUDGET))
     assert document["comparisons"][0]["margin"] == pytest.approx(lucky.margin)
     assert "not distinguishable" in document["verdict"]
@@ -112,13 +117,13 @@ def test_equal_gains_on_few_images_are_not_taken_for_certain() -> None:
 
 def test_images_that_are_all_named_rightly_leave_the_accuracy_uncertain() -> None:
     perfect = report({"distilled": score([1.0, 1.0]), "random real": score([0.5, 0.5])})
-    text = " ".join(Tags(report_html(perfect, CONFIG, BUDGET, None)).text.split())
+    text = " ".join(Tags(html_of(perfect, CONFIG, BUDGET, None)).text.split())
     assert "uncertain by about 1.8 points" in text  # Wilson: z^2 / (n + z^2) / 2 of 100 images
 
 
 def test_one_student_is_not_said_to_have_a_deviation() -> None:
     one = CONFIG.model_copy(update={"students": StudentsConfig(seeds=1)})
-    text = " ".join(Tags(report_html(report(), one, BUDGET, None)).text.split())
+    text = " ".join(Tags(html_of(report(), one, BUDGET, None)).text.split())
     assert "One student (convnet-3) of 300 steps each" in text
 
 
@@ -128,17 +133,17 @@ def test_twenty_seeds_have_a_margin() -> None:
 
 
 def test_the_page_begins_with_the_verdict() -> None:
-    page = Tags(report_html(report(), CONFIG, BUDGET, None))
+    page = Tags(html_of(report(), CONFIG, BUDGET, None))
     assert page.text.split("Distillation report")[-1].strip().startswith(verdict(BETTER, 1 / 100))
 
 
 def test_the_page_says_not_distinguishable_beside_the_rival() -> None:
     noisy = BETTER | {"medoids": score([0.95, 0.85, 0.93])}
-    assert "not distinguishable" in Tags(report_html(report(noisy), CONFIG, BUDGET, None)).text
+    assert "not distinguishable" in Tags(html_of(report(noisy), CONFIG, BUDGET, None)).text
 
 
 def test_hostile_names_stay_text() -> None:
-    page = Tags(report_html(report(name=HOSTILE, remarks=(HOSTILE,)), CONFIG, BUDGET, None))
+    page = Tags(html_of(report(name=HOSTILE, remarks=(HOSTILE,)), CONFIG, BUDGET, None))
     assert "script" not in page.tags
     assert HOSTILE in page.text
 
@@ -150,34 +155,34 @@ def test_a_hostile_config_stays_text() -> None:
         images_per_class={HOSTILE: 3, "dog": 12},
         prior=prior,
     )
-    page = Tags(report_html(report(), config, BUDGET, None))
+    page = Tags(html_of(report(), config, BUDGET, None))
     assert "script" not in page.tags
     assert f"stable-diffusion: {HOSTILE} at {HOSTILE}" in page.text
 
 
 def test_the_page_says_how_many_images_a_class_has() -> None:
-    text = " ".join(Tags(report_html(report(), CONFIG, BUDGET, None)).text.split())
+    text = " ".join(Tags(html_of(report(), CONFIG, BUDGET, None)).text.split())
     assert "15 images, 3 to 12 for each of 2 classes, stand for 1,000 training images." in text
 
 
 def test_the_page_tells_all_sides_and_how_the_images_were_made() -> None:
-    text = Tags(report_html(report(), CONFIG, BUDGET, None)).text
+    text = Tags(html_of(report(), CONFIG, BUDGET, None)).text
     assert "encoder 512, archive 224" in text
     assert all(words in text for words in how_made(CONFIG, BUDGET, report().figures).values())
 
 
 def test_the_page_fetches_nothing() -> None:
-    assert all(value.startswith("data:") for value in Tags(report_html(report(), CONFIG, BUDGET, b"png")).values)
+    assert all(value.startswith("data:") for value in Tags(html_of(report(), CONFIG, BUDGET, b"png")).values)
 
 
 def test_the_overview_is_in_the_page() -> None:
-    assert "data:image/png;base64,cG5n" in report_html(report(), CONFIG, BUDGET, b"png")
+    assert "data:image/png;base64,cG5n" in html_of(report(), CONFIG, BUDGET, b"png")
 
 
 def test_what_to_cite_is_on_the_page_and_in_the_json() -> None:
     model = Citation("prior-model", "latents", HOSTILE, note=HOSTILE)
     told = replace(report(), citations=(COVERAGE, model))
-    page = Tags(report_html(told, CONFIG, BUDGET, None))
+    page = Tags(html_of(told, CONFIG, BUDGET, None))
     assert "arXiv:2002.09797." in page.text
     assert HOSTILE in page.text
     assert "script" not in page.tags
@@ -192,23 +197,23 @@ def test_plots_are_there_where_there_are_numbers_for_them() -> None:
         latent_map=LatentMap((0.5, 0.5), {"cat": MappedClass(((0.0, 0.0), (1.0, 1.0)), ((0.5, 0.5),), (1.0,))}),
         history={"cat": (2.0, 1.0), "dog": ()},
     )
-    assert set(more_plots(told)) == {BY_CLASS, MAP, BY_PASS}
-    assert Tags(report_html(told, CONFIG, BUDGET, None)).tags.count("svg") == 6
-    assert more_plots(replace(told, by_class={}, latent_map=None, history={"cat": (2.0,), "dog": (0.0, 0.0)})) == {}
+    assert set(draw_plots(told)) == {ACCURACY, WEIGHTS, DISTORTION, BY_CLASS, MAP, BY_PASS}
+    assert Tags(html_of(told, CONFIG, BUDGET, None)).tags.count("svg") == 6
+    assert draw_plots(replace(told, by_class={}, latent_map=None, history={"cat": (2.0,), "dog": (0.0, 0.0)})) == {}
 
 
 def test_classes_are_compared_with_random_images_that_are_labelled_alike() -> None:
     shares = {"cat": 0.5, "dog": 0.75}
     told = {"distilled": shares, "random real": shares, "random, same labels": shares}
-    assert "ring: random, same labels" in more_plots(replace(report(), by_class=told))[BY_CLASS]
+    assert "ring: random, same labels" in draw_plots(replace(report(), by_class=told))[BY_CLASS]
 
 
 def test_remarks_are_on_the_page() -> None:
-    assert "3 images do not decode" in report_html(report(remarks=("3 images do not decode.",)), CONFIG, BUDGET, None)
+    assert "3 images do not decode" in html_of(report(remarks=("3 images do not decode.",)), CONFIG, BUDGET, None)
 
 
 def test_the_page_has_every_plot() -> None:
-    assert Tags(report_html(report(), CONFIG, BUDGET, None)).tags.count("svg") == 3
+    assert Tags(html_of(report(), CONFIG, BUDGET, None)).tags.count("svg") == 3
 
 
 def w2(weighted: float, uniform: float) -> dict[str, float]:
@@ -224,7 +229,7 @@ def w2(weighted: float, uniform: float) -> dict[str, float]:
 def test_the_gain_of_weights_is_on_the_page() -> None:
     base = report()
     measured = replace(base, figures={**base.figures, **w2(3.0, 4.0)})
-    assert "Weighting the codewords by these shares" in Tags(report_html(measured, CONFIG, BUDGET, None)).text
+    assert "Weighting the codewords by these shares" in Tags(html_of(measured, CONFIG, BUDGET, None)).text
 
 
 def test_the_gain_of_weights_is_told_with_the_subset_it_was_measured_on() -> None:
@@ -293,10 +298,10 @@ def test_with_several_networks_the_table_has_a_column_each() -> None:
 
 
 def test_with_several_networks_the_page_compares_them() -> None:
-    text = Tags(report_html(across(), CONFIG, BUDGET, None)).text
+    text = Tags(html_of(across(), CONFIG, BUDGET, None)).text
     assert "Test accuracy by network" in text
     assert all(words in text for words in ("resnet-18, %", "51.0 ± 1.0", "41.0 ± 1.0"))
-    assert "Test accuracy by network" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text
+    assert "Test accuracy by network" not in Tags(html_of(report(), CONFIG, BUDGET, None)).text
 
 
 def test_the_json_has_the_accuracies_of_every_network() -> None:
@@ -307,7 +312,7 @@ def test_the_json_has_the_accuracies_of_every_network() -> None:
 
 def test_the_page_and_the_json_tell_the_accuracy_in_each_class() -> None:
     told = replace(report(name=HOSTILE), by_class={"distilled": {HOSTILE: 0.625}})
-    page = Tags(report_html(told, CONFIG, BUDGET, None))
+    page = Tags(html_of(told, CONFIG, BUDGET, None))
     assert "62.5" in page.text
     assert "script" not in page.tags
     assert json.loads(report_json(told, CONFIG, BUDGET))["by_class"] == {"distilled": {HOSTILE: 0.625}}
@@ -316,7 +321,7 @@ def test_the_page_and_the_json_tell_the_accuracy_in_each_class() -> None:
 def test_page_and_json_say_by_which_protocol_and_for_how_long_students_were_trained() -> None:
     students = StudentsConfig(protocol="small-hard")
     config = CONFIG.model_copy(update={"students": students})
-    text = " ".join(Tags(report_html(report(), config, BUDGET, None)).text.split())
+    text = " ".join(Tags(html_of(report(), config, BUDGET, None)).text.split())
     assert "over 3 students (convnet-3) of 1,000 steps each, the same start and the same recipe" in text
     assert "protocol small-hard" in text
     made = json.loads(report_json(report(), config, BUDGET))["made"]
@@ -334,7 +339,7 @@ TUNED = replace(
 
 
 def test_where_nothing_was_evaluated_the_page_says_so_and_has_everything_else() -> None:
-    page = Tags(report_html(NOT_EVALUATED, CONFIG, BUDGET, None))
+    page = Tags(html_of(NOT_EVALUATED, CONFIG, BUDGET, None))
     assert "Nothing was compared: evaluation is none, so no student was trained." in page.text
     assert "Test accuracy" not in page.text
     assert page.tags.count("svg") == 2
@@ -349,26 +354,26 @@ def test_where_nothing_was_evaluated_the_json_and_the_table_say_so() -> None:
 
 
 def test_the_page_and_the_json_tell_the_calibration_error_of_each_contender() -> None:
-    text = Tags(report_html(TUNED, CONFIG, BUDGET, None)).text
+    text = Tags(html_of(TUNED, CONFIG, BUDGET, None)).text
     assert all(words in text for words in ("calibration error %", "12.5", "25.0", "15 bins of confidence"))
     assert json.loads(report_json(TUNED, CONFIG, BUDGET))["calibration"] == {"distilled": 0.125, "random real": 0.25}
-    assert "calibration" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text
+    assert "calibration" not in Tags(html_of(report(), CONFIG, BUDGET, None)).text
 
 
 def test_the_page_and_the_json_tell_the_rates_that_were_chosen_and_what_that_cost() -> None:
-    text = " ".join(Tags(report_html(TUNED, CONFIG, BUDGET, None)).text.split())
+    text = " ".join(Tags(html_of(TUNED, CONFIG, BUDGET, None)).text.split())
     assert "Tuned on 70 validation images" in text
     assert "3 rates x 1 student" in text
     assert "0.000667" in text
     assert "Students of full data see 900 images" in text
     tuning = json.loads(report_json(TUNED, CONFIG, BUDGET))["tuning"]
     assert tuning["rates"]["convnet-3"]["distilled"] == 0.002
-    assert "Learning rates" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text
+    assert "Learning rates" not in Tags(html_of(report(), CONFIG, BUDGET, None)).text
 
 
 def test_every_rival_is_said_to_be_distinguishable_or_not() -> None:
     among = BETTER | {"share weights": score([0.92, 0.90, 0.91]), "full data": score([0.97, 0.98, 0.99])}
-    page = " ".join(Tags(report_html(report(among), CONFIG, BUDGET, None)).text.split())
+    page = " ".join(Tags(html_of(report(among), CONFIG, BUDGET, None)).text.split())
     for rival, words in (
         ("random real", "distilled is better"),
         ("share weights", "not distinguishable"),
@@ -397,12 +402,12 @@ def test_the_page_says_who_has_the_labels_of_the_teacher(others: tuple[str, ...]
     soft = CONFIG.model_copy(update={"teacher": teacher})
     labelled = ("distilled", *others, "medoids", "random real", "random, same labels")
     told = report(dict.fromkeys(labelled, BETTER["distilled"]))
-    assert f"The teacher's labels are those of {words}" in Tags(report_html(told, soft, BUDGET, None)).text
-    assert "teacher" not in Tags(report_html(report(), CONFIG, BUDGET, None)).text.split("Exactly what was run")[0]
+    assert f"The teacher's labels are those of {words}" in Tags(html_of(told, soft, BUDGET, None)).text
+    assert "teacher" not in Tags(html_of(report(), CONFIG, BUDGET, None)).text.split("Exactly what was run")[0]
 
 
 def test_large_whole_figures_keep_all_their_digits() -> None:
     told = replace(report(), figures={**report().figures, "bytes.train": 25331718.0, "distortion": 473.456779})
-    text = Tags(report_html(told, CONFIG, BUDGET, None)).text
+    text = Tags(html_of(told, CONFIG, BUDGET, None)).text
     assert "25,331,718" in text
     assert "473.457" in text
