@@ -1,9 +1,9 @@
 # mypy: disable-error-code="untyped-decorator"
 """The loops of `ddoq.networks.fused` over one image after another, compiled by numba. Bare: the caller has checked all.
 
-Images are (b, h, w, c) in memory. What is called is set into its caller: a kernel from numba's cache would otherwise round
-unlike one that was compiled just now. Loops over channels stay short and apart: with more than a handful of arrays in one,
-the compiler gives up to vectorize.
+Images are (b, h, w, c) in memory. What is called is set into its caller: a kernel from numba's cache would otherwise
+round unlike one that was compiled just now. Loops over channels stay short and apart: with more than a handful of
+arrays in one, the compiler gives up to vectorize.
 """
 
 import numpy as np

@@ -75,7 +75,8 @@ def test_kernels_from_the_cache_round_as_those_compiled_just_now(tmp_path):
     code = (
         "import torch; from ddoq.networks.fused import PooledNorm;"
         "x = torch.randn(4, 32, 16, 16, generator=torch.Generator().manual_seed(0), requires_grad=True);"
-        "y = PooledNorm(32)(x); y.square().sum().backward(); print(y.double().sum().item(), x.grad.double().norm().item())"
+        "y = PooledNorm(32)(x); y.square().sum().backward();"
+        "print(y.double().sum().item(), x.grad.double().norm().item())"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     told = [subprocess.check_output([sys.executable, "-c", code], env=environment) for _ in range(2)]
