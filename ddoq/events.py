@@ -15,6 +15,7 @@ class Stage(StrEnum):
     GENERATE = "generate"
     TEACH = "teach"
     LABEL = "label"
+    TRAIN = "train"
     EVALUATE = "evaluate"
     PACKAGE = "package"
 

@@ -7,7 +7,7 @@ from ddoq.events import Stage
 from jobs.records import JobState
 
 MOVES: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.EXPIRED, JobState.FAILED}),
     JobState.RUNNING: frozenset(
         {JobState.QUEUED, JobState.CANCELLING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
     ),
@@ -15,6 +15,7 @@ MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),
+    JobState.EXPIRED: frozenset(),
 }
 
 TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
@@ -32,6 +33,7 @@ class EventKind(StrEnum):
     LEASE_LOST = "lease_lost"
     CANCELLING = "cancelling"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -58,8 +59,9 @@ def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-def _moment(name: str, *, nullable: bool = True) -> Column[Any]:
-    return Column(name, Utc, nullable=nullable, server_default=None if nullable else func.clock_timestamp())
+def _moment(name: str, *, nullable: bool = True, comment: str | None = None) -> Column[Any]:
+    default = None if nullable else func.clock_timestamp()
+    return Column(name, Utc, nullable=nullable, server_default=default, comment=comment)
 
 
 # Ids sort by age; the collation "C" keeps that order whatever the database's own is.
@@ -79,16 +81,27 @@ jobs = Table(
     Column("failure_stage", Text),
     Column("failure_message", Text),
     Column("failure_retryable", Boolean),
+    Column("priority", SmallInteger, nullable=False, server_default=text("1"), comment="0 low, 1 normal, 2 high"),
+    Column("timeout_seconds", Integer, comment="fails when it has run so long since its first start"),
+    Column("blocks", JSON, comment="into how many blocks each stage can be cut at most, once that is known"),
+    Column("idempotency_key", Text),
+    Column("request_digest", Text, comment="SHA-256 of the body that came with the idempotency key"),
+    _moment("queue_deadline_at", comment="expires unless it has begun by then"),
+    _moment("expires_at", comment="its artifacts are deleted then"),
+    _moment("artifacts_deleted_at"),
     _moment("created_at", nullable=False),
     _moment("started_at"),
     _moment("finished_at"),
     _moment("cleaned_at"),
+    UniqueConstraint("owner", "idempotency_key"),
     _one_of("state", JobState),
     _one_of("stage", Stage),
     CheckConstraint("(state = 'failed') = (failure_code IS NOT NULL)", name="failed_with_a_code"),
     CheckConstraint(
-        "(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished_when_ended"
+        "(state IN ('succeeded', 'failed', 'cancelled', 'expired')) = (finished_at IS NOT NULL)",
+        name="finished_when_ended",
     ),
+    CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
     Index(None, "owner", "id"),
     Index("ix_jobs_unclean", "finished_at", postgresql_where=text("cleaned_at IS NULL AND finished_at IS NOT NULL")),
 )
@@ -104,13 +117,16 @@ units = Table(
     Column("state", Text, nullable=False),
     Column("attempt", Integer, nullable=False, server_default=text("0"), comment="claims so far: names the prefix"),
     Column("crashes", Integer, nullable=False, server_default=text("0"), comment="leases lost so far: bounded"),
-    Column("crash_reason", Text, comment="why the last attempt broke, if it could still tell"),
+    Column("out_of_memory", Integer, nullable=False, server_default=text("0"), comment="attempts that ended so"),
+    Column("failures", JSON, nullable=False, server_default=text("'[]'"), comment="why each attempt broke"),
+    Column("protocol", SmallInteger, nullable=False, server_default=text("1"), comment="what a worker has to speak"),
     Column("worker", Text),
     Column("lease_token", Text),
     Column("lease_expires_at", Utc),
     Column("done", Integer, nullable=False, server_default=text("0")),
     Column("total", Integer, nullable=False, server_default=text("0")),
     Column("prefix", Text, comment="where the winning attempt wrote"),
+    Column("kept_prefix", Text, comment="where a drained attempt left the blocks that it had finished"),
     Column("peak_bytes", BigInteger, comment="resident memory of the winning attempt's process, at most"),
     _moment("progress_at"),
     _moment("started_at"),
@@ -124,6 +140,15 @@ units = Table(
     CheckConstraint("(state = 'done') = (prefix IS NOT NULL)", name="prefix_when_done"),
     Index("ix_units_ready", "id", postgresql_where=text("state = 'ready'")),
     Index("ix_units_running", "lease_expires_at", postgresql_where=text("state = 'running'")),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("protocol", SmallInteger, nullable=False),
+    _moment("started_at", nullable=False),
+    _moment("seen_at", nullable=False),
 )
 
 events = Table(

@@ -12,7 +12,7 @@ def test_every_state_is_in_the_table() -> None:
 
 
 def test_what_has_ended_stays_ended() -> None:
-    assert {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED} == TERMINAL
+    assert {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED} == TERMINAL
 
 
 def test_every_state_can_come_to_an_end() -> None:

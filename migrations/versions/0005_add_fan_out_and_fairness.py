@@ -1,0 +1,76 @@
+"""Cut stages into blocks for many workers; add the stage train, priorities, deadlines, idempotency and workers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+STAGES = "'read', 'encode', 'fit', 'quantize', 'generate', 'teach', 'label', 'evaluate', 'package'"
+WITH_TRAIN = "'read', 'encode', 'fit', 'quantize', 'generate', 'teach', 'label', 'train', 'evaluate', 'package'"
+STATES = "'queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled'"
+ENDED = "'succeeded', 'failed', 'cancelled'"
+
+ON_JOBS = (
+    sa.Column("priority", sa.SmallInteger(), server_default="1", nullable=False, comment="0 low, 1 normal, 2 high"),
+    sa.Column("queue_deadline_at", sa.DateTime(timezone=True), comment="expires unless it has begun by then"),
+    sa.Column("timeout_seconds", sa.Integer(), comment="fails when it has run so long since its first start"),
+    sa.Column("blocks", sa.JSON(), comment="into how many blocks each stage can be cut at most, once that is known"),
+    sa.Column("idempotency_key", sa.Text()),
+    sa.Column("request_digest", sa.Text(), comment="SHA-256 of the body that came with the idempotency key"),
+    sa.Column("expires_at", sa.DateTime(timezone=True), comment="its artifacts are deleted then"),
+    sa.Column("artifacts_deleted_at", sa.DateTime(timezone=True)),
+)
+ON_UNITS = (
+    sa.Column("protocol", sa.SmallInteger(), server_default="1", nullable=False, comment="what a worker has to speak"),
+    sa.Column("kept_prefix", sa.Text(), comment="where a drained attempt left the blocks that it had finished"),
+    sa.Column("out_of_memory", sa.Integer(), server_default="0", nullable=False, comment="attempts that ended so"),
+    sa.Column("failures", sa.JSON(), server_default="[]", nullable=False, comment="why each attempt broke"),
+)
+
+
+def upgrade() -> None:
+    for column in ON_JOBS:
+        op.add_column("jobs", column)
+    for column in ON_UNITS:
+        op.add_column("units", column)
+    op.drop_column("units", "crash_reason")
+    _allow(WITH_TRAIN, f"{STATES}, 'expired'", f"{ENDED}, 'expired'")
+    op.create_check_constraint(op.f("ck_jobs_priority"), "jobs", "priority BETWEEN 0 AND 2")
+    op.create_unique_constraint(op.f("uq_jobs_owner_idempotency_key"), "jobs", ["owner", "idempotency_key"])
+    op.create_table(
+        "workers",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("protocol", sa.SmallInteger(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.func.clock_timestamp(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.func.clock_timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
+    )
+
+
+def downgrade() -> None:
+    """Take it all back; refused by the database while a job has expired or is in the stage train."""
+    op.drop_table("workers")
+    op.drop_constraint(op.f("uq_jobs_owner_idempotency_key"), "jobs", type_="unique")
+    op.drop_constraint(op.f("ck_jobs_priority"), "jobs", type_="check")
+    _allow(STAGES, STATES, ENDED)
+    reason = sa.Column("crash_reason", sa.Text(), comment="why the last attempt broke, if it could still tell")
+    op.add_column("units", reason)
+    for column in ON_UNITS:
+        op.drop_column("units", column.name)
+    for column in ON_JOBS:
+        op.drop_column("jobs", column.name)
+
+
+def _allow(stages: str, states: str, ended: str) -> None:
+    for table in ("jobs", "units"):
+        _replace(table, "stage", f"stage IN ({stages})")
+    _replace("jobs", "state", f"state IN ({states})")
+    _replace("jobs", "finished_when_ended", f"(state IN ({ended})) = (finished_at IS NOT NULL)")
+
+
+def _replace(table: str, name: str, condition: str) -> None:
+    op.drop_constraint(op.f(f"ck_{table}_{name}"), table, type_="check")
+    op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, condition)
