@@ -79,7 +79,8 @@ class Encoder:
             places = range(ranges[together[0]].start, ranges[together[-1]].stop)
             with closing(self.dataset.stream("train", self.prior.resolution, places=places)) as results:
                 for block in together:
-                    made = self._encode_block(block, islice(results, len(ranges[block])), tally)
+                    with tally.one_behind():
+                        made = self._encode_block(block, islice(results, len(ranges[block])), tally)
                     n_bad += made.n_bad
                     require_decoded(n_bad, made.bad, self.n_images, self.config)
                     yield block, made
@@ -105,7 +106,8 @@ class Encoder:
             labels += [sample.label for sample in batch]
             summary.add(images, batch)
             tally.add(sifted.take_count())
-        tally.add(sifted.take_count())
+        if n_last := sifted.take_count():
+            tally.add(n_last)
         file = folder / f"shard-{block:05d}.safetensors"
         made = EncodedBlock(
             shard=write_shard(file, torch.cat(latents), keys, labels, len(self.dataset.class_names)),

@@ -1,6 +1,7 @@
 """What a running stage tells whoever is watching. Torch-free."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -38,11 +39,30 @@ class Tally:
 
     def __init__(self, on_event: OnEvent, stage: Stage, total: int) -> None:
         self._on_event, self._stage, self._done, self._total = on_event, stage, 0, total
+        self._waiting: list[Event] | None = None
 
     def add(self, n: int, values: Mapping[str, float] | None = None) -> None:
         """Tell that `n` more pieces are finished."""
         self._done += n
-        self._on_event(Event(self._stage, self._done, self._total, values or {}))
+        event = Event(self._stage, self._done, self._total, values or {})
+        if self._waiting is None:
+            self._on_event(event)
+            return
+        told, self._waiting = self._waiting, [event]
+        for before in told:
+            self._on_event(before)
+
+    @contextmanager
+    def one_behind(self) -> Iterator[None]:
+        """Tell of a piece when the next is finished, and of the last one at the end.
+
+        Who raises then to stop the work does so when all pieces that the block made are kept.
+        """
+        self._waiting = []
+        yield
+        told, self._waiting = self._waiting, None
+        for event in told:
+            self._on_event(event)
 
 
 def after(on_event: OnEvent, n_before: int, n_total: int) -> OnEvent:

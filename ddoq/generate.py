@@ -169,10 +169,10 @@ def show_all(stretches: Sequence[Stretch], dataset: Dataset, config: DistillConf
     for sample in dataset.samples("train", config.output_resolution, refuse_unreadable, shown.keys()):
         for stretch, label, number in shown.pop(sample.key):
             stretch.write(label, number, sample.image)
-            tally.add(1)
             left[stretch.folder] -= 1
             if not left[stretch.folder]:
                 yield stretch
+            tally.add(1)
     if shown:
         raise DatasetChangedError(f"{len(shown)} images that were encoded are no longer in the dataset")
 

@@ -58,8 +58,9 @@ def _paint(run: Run, stretches: Sequence[Stretch], tally: Tally) -> None:
     prior = _load_prior(run)
     painter = Painter(prior, run.config, run.halved(prior.batch_size))
     for stretch in stretches:
-        painter.paint(stretch, tally)
-        _close(stretch)
+        with tally.one_behind():
+            painter.paint(stretch, tally)
+            _close(stretch)
 
 
 def _load_prior(run: Run) -> LatentPrior:

@@ -52,11 +52,12 @@ def label_blocks(run: Run, blocks: Sequence[int]) -> None:
         is_stored = run.config.resolved_protocol.labels == "stored"
         side = run.config.student_resolution if is_stored else teacher.resolution
         pictures = _read_set(run, what, books[what.budget], side)
-        if is_stored:
-            store_labels(pictures, teacher, plans[what.budget], own / what.name, tally.add)
-        else:
-            write_labels(own, {what.name: label_images(pictures, teacher, tally.add)})
-        write_manifest(own, LabelledBlock(what.budget, what.name))
+        with tally.one_behind():
+            if is_stored:
+                store_labels(pictures, teacher, plans[what.budget], own / what.name, tally.add)
+            else:
+                write_labels(own, {what.name: label_images(pictures, teacher, tally.add)})
+            write_manifest(own, LabelledBlock(what.budget, what.name))
 
 
 def join_labelled(run: Run, parts: Sequence[Path]) -> None:

@@ -93,13 +93,15 @@ def _quantize(reduction: Reduction, ranges: Mapping[int, range], folder: Path, t
     if budgets is None:
         for block in ranges:  # shares need all classes in one
             own = fresh_folder(folder, block)
-            write_manifest(own, QuantizedBlock(_share(reduction, own, tally)))
+            with tally.one_behind():
+                write_manifest(own, QuantizedBlock(_share(reduction, own, tally)))
         return
     with closing(_reduce_each(reduction, (budgets,), list(chain(*ranges.values())))) as books:
         for block, labels in ranges.items():
             own = fresh_folder(folder, block)
             of_block = islice(books, len(labels))
-            write_manifest(own, QuantizedBlock(_write(reduction, budgets, of_block, own, tally)))
+            with tally.one_behind():
+                write_manifest(own, QuantizedBlock(_write(reduction, budgets, of_block, own, tally)))
 
 
 def _join(parts: Sequence[Path], n_blocks: int, folder: Path) -> None:
