@@ -11,6 +11,9 @@
         ├── KeyNotFoundError          key.not_found
         ├── ObjectNotFoundError       storage.not_found
         ├── StorageUnavailableError   storage.unavailable
+        │   ├── StorageFullError      storage.full
+        │   └── StorageRefusedError   storage.refused
+        ├── DiskFullError             worker.disk_full
         └── QueueUnavailableError     queue.unavailable
 
 The algorithm's own errors are in `ddoq.errors`; `docs/errors.md` lists them all.
@@ -77,6 +80,24 @@ class StorageUnavailableError(ServiceError):
     """The object store did not answer, or refused."""
 
     code = "storage.unavailable"
+
+
+class StorageFullError(StorageUnavailableError):
+    """The object store has no room for more."""
+
+    code = "storage.full"
+
+
+class StorageRefusedError(StorageUnavailableError):
+    """The object store does not allow what was asked of it."""
+
+    code = "storage.refused"
+
+
+class DiskFullError(ServiceError):
+    """A worker's disk has no room for the work."""
+
+    code = "worker.disk_full"
 
 
 class QueueUnavailableError(ServiceError):
