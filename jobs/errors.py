@@ -6,6 +6,7 @@
         ├── JobEndedError             job.ended
         ├── LeaseLostError            job.lease_lost
         ├── AttemptsExhaustedError    job.attempts_exhausted
+        ├── MemoryExhaustedError      job.out_of_memory
         ├── KeyRejectedError          auth.invalid_key
         ├── MissingScopeError         auth.scope
         ├── KeyNotFoundError          key.not_found
@@ -50,6 +51,12 @@ class AttemptsExhaustedError(ServiceError):
     """A unit lost its worker as often as is allowed."""
 
     code = "job.attempts_exhausted"
+
+
+class MemoryExhaustedError(ServiceError):
+    """A unit ran out of memory, and once more with batches of half the size."""
+
+    code = "job.out_of_memory"
 
 
 class KeyRejectedError(ServiceError):

@@ -9,7 +9,7 @@ from ddoq.config import DistillConfig
 from jobs.errors import JobEndedError, JobNotFoundError
 from jobs.ids import new_job_id
 from jobs.records import Artifact, Job, JobEvent, JobState, UnitState
-from jobs.rows import lock_job, move, n_running, read_job, read_jobs, record
+from jobs.rows import lock_job, move, read_job, read_jobs, record
 from jobs.states import TERMINAL, EventKind
 from jobs.tables import artifacts, events, jobs, units
 
@@ -66,7 +66,7 @@ class Store:
             job = lock_job(connection, job_id)
             if job.state in TERMINAL:
                 raise JobEndedError(f"job {job_id} has {job.state} already")
-            if n_running(connection, job_id) == 0:
+            if job.n_running == 0:
                 move(connection, job, JobState.CANCELLED, EventKind.CANCELLED, {})
             elif job.state is JobState.RUNNING:
                 move(connection, job, JobState.CANCELLING, EventKind.CANCELLING, {})

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, exists, func, select, update
 
-from ddoq.events import Stage
 from jobs.artifacts import ObjectStore
-from jobs.errors import AttemptsExhaustedError, QueueUnavailableError, StorageUnavailableError
-from jobs.leases import NO_LEASE
+from jobs.attempts import take_back
+from jobs.errors import QueueUnavailableError, StorageUnavailableError
 from jobs.queue import Queue
-from jobs.records import Failure, JobState, UnitState
-from jobs.rows import fail_job, lock_job, now, stood_down
-from jobs.states import CLAIMABLE, HELD, EventKind
+from jobs.records import UnitState
+from jobs.rows import now
+from jobs.states import CLAIMABLE
 from jobs.tables import artifacts, jobs, units
 
 ELECTION = 0x64646F71  # any number, the same in all processes
+SILENT = "its worker fell silent"
 CLEANED_AT_ONCE = 100  # jobs a sweep, so that none takes for ever
 
 log = logging.getLogger(__name__)
@@ -70,16 +70,8 @@ class Sweeper:
             unit = connection.execute(expired).mappings().one_or_none()
             if unit is None:
                 return None
-            crashes = unit["crashes"] + 1
-            free = {"state": UnitState.READY, "crashes": crashes, "finished_at": now()}
-            connection.execute(update(units).where(units.c.id == unit["id"]).values(**NO_LEASE, **free))
-            job = lock_job(connection, unit["job_id"])
-            if job.state is JobState.RUNNING and crashes >= self._max_attempts:
-                fail_job(connection, job, _exhausted(Stage(unit["stage"]), crashes, unit["crash_reason"]))
-            elif job.state in HELD:
-                told = {name: unit[name] for name in ("stage", "index", "of", "attempt", "worker", "crash_reason")}
-                stood_down(connection, job, EventKind.LEASE_LOST, told)
-            return job.id
+            take_back(connection, unit, SILENT, self._max_attempts)
+            return str(unit["job_id"])
 
     def _wake(self) -> bool:
         """Call a worker when a unit waits: the row is its own outbox, so that a lost call costs one sweep."""
@@ -128,12 +120,3 @@ class Sweeper:
         self._objects.delete_prefix(f"jobs/{job_id}", kept)
         with self._engine.begin() as connection:
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(cleaned_at=now()))
-
-
-def _exhausted(stage: Stage, n_lost: int, reason: str | None) -> Failure:
-    last = f"the last time by {reason}" if reason else "the last time without a word, as when memory runs out"
-    message = (
-        f"stage {stage} was begun {n_lost} times and broke off each time, {last}; if it ran out of memory, lower "
-        "prior.resolution or prior.batch_size, else see the workers' logs"
-    )
-    return Failure(AttemptsExhaustedError.code, message, retryable=True, stage=stage)
