@@ -9,7 +9,7 @@ from functools import partial
 from multiprocessing.synchronize import Event as Flag
 from pathlib import Path
 
-from ddoq.blocks import plan_blocks
+from ddoq.blocks import block_range, plan_blocks
 
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.manifests import is_complete, read_manifest
@@ -110,7 +110,8 @@ def _run_blocks(bench: Bench, claim: Claim, run: Run) -> None:
     folder = run.folders[claim.stage]
     restore(bench.objects, claim, folder)
     with Shipment(bench.objects, folder, claim.prefix) as shipment:
-        run_blocks(claim.stage, replace(run, on_event=partial(_ship_and_tell, shipment, run.on_event)), claim.blocks)
+        shipping = replace(run, on_event=partial(_ship_and_tell, shipment, run.on_event))
+        run_blocks(claim.stage, shipping, block_range(claim.index, claim.of, claim.n_blocks))
         shipment.close()
 
 
