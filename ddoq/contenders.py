@@ -46,7 +46,7 @@ def gather_contenders(
     """
     parts, n_seeds, resolution = config.parts, config.n_draws, config.student_resolution
     medoids = [] if parts.canvas == "real" else [entry.medoids for entry in books.manifest.classes]
-    draws = [_draw_keys(config, latents, books.budget.counts, seed) for seed in range(n_seeds)]
+    draws = [draw_random(config, latents, books.budget.counts, seed) for seed in range(n_seeds)]
     real = _read_real(dataset, resolution, {key for choice in (medoids, *draws) for keys in choice for key in keys})
     counts = images.manifest.counts
     pictures = torch.cat([images.of_class(label, resolution) for label in range(len(counts))])
@@ -61,14 +61,20 @@ def gather_contenders(
     return contenders if soft_labels is None else _with_soft_labels(contenders, soft_labels)
 
 
-def random_images(
-    config: DistillConfig, dataset: Dataset, latents: Latents, books: Codebooks, resolution: int
-) -> Iterator[UInt8[Tensor, "m 3 h h"]]:
-    """Read the images of the random contender, a tensor a seed, in the order of its training sets."""
-    for seed in range(config.n_draws):
-        draw = _draw_keys(config, latents, books.budget.counts, seed)
-        real = _read_real(dataset, resolution, {key for keys in draw for key in keys})
-        yield torch.stack([real[key] for keys in draw for key in keys])
+def draw_random(config: DistillConfig, latents: Latents, counts: Sequence[int], seed: int) -> Choice:
+    """Draw real training images that decode, without repeats, `counts` of the classes: those of a random contender."""
+    draws = []
+    for label, n_wanted in enumerate(counts):
+        keys = latents.keys(label)
+        order = torch.randperm(len(keys), generator=stream(config.seed, "random real", label, seed))
+        draws.append([keys[row] for row in order[:n_wanted].tolist()])
+    return draws
+
+
+def read_choice(dataset: Dataset, choice: Choice, resolution: int) -> UInt8[Tensor, "m 3 h h"]:
+    """Read real training images, in the order of a training set."""
+    real = _read_real(dataset, resolution, {key for keys in choice for key in keys})
+    return torch.stack([real[key] for keys in choice for key in keys])
 
 
 def stream_test(
@@ -110,16 +116,6 @@ def _weights(weighting: Weighting, books: Codebooks) -> Float[Tensor, " m"]:
     """Weigh the codewords, class after class."""
     labels = range(len(books.manifest.classes))
     return torch.cat([training_weights(books.of_class(label).counts, weighting) for label in labels])
-
-
-def _draw_keys(config: DistillConfig, latents: Latents, counts: Sequence[int], seed: int) -> Choice:
-    """Draw real training images that decode, without repeats, `counts` of the classes."""
-    draws = []
-    for label, n_wanted in enumerate(counts):
-        keys = latents.keys(label)
-        order = torch.randperm(len(keys), generator=stream(config.seed, "random real", label, seed))
-        draws.append([keys[row] for row in order[:n_wanted].tolist()])
-    return draws
 
 
 def _read_real(dataset: Dataset, resolution: int, keys: set[str]) -> Mapping[str, Tensor]:
