@@ -34,13 +34,15 @@ from ddoq.run import (
 )
 from ddoq.teach import TAUGHT, TeachPlace, teach, teach_key
 from ddoq.teachers import load_teacher
+from ddoq.train_stage import join_train, n_train_blocks, train_blocks
 from ddoq.usage import measure_usage
 
 
 def run_stage(stage: Stage, run: Run) -> None:
-    """Run one stage from the start; the stages before it must be complete in `run.folders`."""
-    shutil.rmtree(run.folders[stage], ignore_errors=True)
-    run.folders[stage].mkdir(parents=True)
+    """Run one stage, behind its complete blocks; the stages before it must be complete in `run.folders`."""
+    if stage is not Stage.TRAIN:
+        shutil.rmtree(run.folders[stage], ignore_errors=True)
+    run.folders[stage].mkdir(parents=True, exist_ok=True)
     with measure_usage(run.folders[stage]):
         STAGES[stage](run)
 
@@ -133,6 +135,13 @@ def _label(run: Run) -> None:
     label_all(run.config, dataset_of(run), latents, every, teacher_of(run), run.folders[Stage.LABEL], run.on_event)
 
 
+def _train(run: Run) -> None:
+    folder = run.folders[Stage.TRAIN]
+    train_blocks(run, range(n_train_blocks(run.config)))
+    join_train(run, [folder])
+    shutil.rmtree(folder / "blocks")
+
+
 def _package(run: Run) -> None:
     evaluated = read_manifest(run.folders[Stage.EVALUATE], EvaluateManifest)
     contents = [
@@ -158,6 +167,7 @@ STAGES: Mapping[Stage, Callable[[Run], None]] = {
     Stage.GENERATE: _generate,
     Stage.TEACH: _teach,
     Stage.LABEL: _label,
+    Stage.TRAIN: _train,
     Stage.EVALUATE: evaluate_all,
     Stage.PACKAGE: _package,
 }
@@ -170,6 +180,7 @@ NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.GENERATE: (Stage.READ, Stage.FIT, Stage.QUANTIZE),
     Stage.TEACH: (Stage.READ, Stage.ENCODE),
     Stage.LABEL: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH),
-    Stage.EVALUATE: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.LABEL),
+    Stage.TRAIN: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.LABEL),
+    Stage.EVALUATE: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.TRAIN),
     Stage.PACKAGE: (Stage.READ, Stage.QUANTIZE, Stage.GENERATE, Stage.LABEL, Stage.EVALUATE),
 }
