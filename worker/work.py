@@ -10,7 +10,6 @@ from multiprocessing.synchronize import Event as Flag
 from pathlib import Path
 
 from ddoq.blocks import block_range, plan_blocks
-
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.manifests import is_complete, read_manifest
 from ddoq.package import PackageManifest
