@@ -45,14 +45,15 @@ class Queue:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def wake(self) -> None:
-        """Call one idle worker, if there is any.
+    def wake(self, n: int = 1) -> None:
+        """Call `n` idle workers, or as many as there are.
 
         Raises:
             QueueUnavailableError: the broker did not take the call; the job is not lost, the next sweep calls again.
         """
         try:
-            self._app.send_task(TASK, queue=QUEUE, expires=EXPIRES_SECONDS, ignore_result=True, retry=False)
+            for _ in range(n):
+                self._app.send_task(TASK, queue=QUEUE, expires=EXPIRES_SECONDS, ignore_result=True, retry=False)
         except OperationalError as error:
             raise QueueUnavailableError(f"the broker did not take the wake-up call: {error}") from error
 

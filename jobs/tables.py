@@ -103,6 +103,12 @@ jobs = Table(
     ),
     CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
     Index(None, "owner", "id"),
+    Index(None, "finished_at"),
+    Index(
+        "ix_jobs_expiring",
+        "expires_at",
+        postgresql_where=text("artifacts_deleted_at IS NULL AND finished_at IS NOT NULL"),
+    ),
     Index("ix_jobs_unclean", "finished_at", postgresql_where=text("cleaned_at IS NULL AND finished_at IS NOT NULL")),
 )
 
