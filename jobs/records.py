@@ -10,6 +10,9 @@ from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.options import Priority
 
+PROTOCOL = 1  # what units mean: raised when workers of before would misread the units of today
+SPOKEN = frozenset({PROTOCOL})  # the units that this code can run
+
 
 class JobState(StrEnum):
     QUEUED = "queued"
@@ -127,6 +130,8 @@ class Claim:
     """The right to run one unit until the lease ends; `token` proves it on every write.
 
     `inputs` are the object prefixes of the finished stages before this one; `prefix` is where this attempt writes.
+    The unit is part `index` of `of` of the stage's `n_blocks` blocks; `kept` is the prefix of those that an earlier
+    attempt finished before it was drained. `is_small` asks for half the batch: an attempt ran out of memory.
     """
 
     unit_id: int
@@ -141,6 +146,9 @@ class Claim:
     config: DistillConfig
     inputs: Mapping[Stage, tuple[str, ...]]
     prefix: str
+    n_blocks: int = 1
+    kept: str | None = None
+    is_small: bool = False
 
 
 class Order(StrEnum):

@@ -16,7 +16,7 @@ from jobs.orphans import OrphanScanner
 from jobs.records import Artifact
 from jobs.settings import Settings
 from jobs.store import Store
-from tests.job_steps import CONFIG, expire, reach, take
+from tests.job_steps import expire, reach, take
 
 
 class AgedStore(ObjectStore):
