@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -220,16 +220,41 @@ class ObjectStore:
     def delete_prefix(self, prefix: str, keep: Collection[str] = ()) -> int:
         """Delete every object below the folder `prefix` that is not in `keep`; return how many."""
         doomed = [key for key in self.list_keys(prefix) if key not in keep]
-        for start in range(0, len(doomed), 1000):  # the most that one request may name
-            objects = [{"Key": key} for key in doomed[start : start + 1000]]
-            with _asking_for(prefix):
+        self.delete_keys(doomed)
+        return len(doomed)
+
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        """Delete objects, those that are there."""
+        for start in range(0, len(keys), 1000):  # the most that one request may name
+            objects = [{"Key": key} for key in keys[start : start + 1000]]
+            with _asking_for(keys[start]):
                 answer = self._client.delete_objects(
                     Bucket=self._bucket,
                     Delete={"Objects": objects, "Quiet": True},  # type: ignore[typeddict-item]
                 )
             if errors := answer.get("Errors"):
                 raise StorageUnavailableError(f"the object store did not delete {errors[0].get('Key')!r}: {errors[0]}")
-        return len(doomed)
+
+    def holds(self, key: str) -> bool:
+        """Whether there is an object at `key`."""
+        try:
+            with _asking_for(key):
+                self._client.head_object(Bucket=self._bucket, Key=key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def abort_uploads(self, before: datetime) -> int:
+        """Give up the uploads in parts that began before a moment and never ended; return how many."""
+        n_aborted = 0
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket)
+        with _asking_for("uploads"):
+            for upload in (upload for page in pages for upload in page.get("Uploads", ())):
+                if upload["Initiated"] < before:
+                    named = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                    self._client.abort_multipart_upload(Bucket=self._bucket, **named)
+                    n_aborted += 1
+        return n_aborted
 
 
 def _folder(prefix: str) -> str:

@@ -1,7 +1,7 @@
 """The broker carries wake-up calls only: the database row is the job. The one place that knows Celery's options."""
 
 from celery import Celery
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
 from jobs.errors import QueueUnavailableError

@@ -1,7 +1,6 @@
-"""Rows to records, and the two things that every write does: lock a job, and write what happened to it."""
+"""The two things that every write does: lock a job, and write what happened to it."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Insert,
-    RowMapping,
-    Select,
     Text,
     Update,
     func,
@@ -22,11 +19,9 @@ from sqlalchemy import (
     update,
 )
 
-from ddoq.config import DistillConfig
-from ddoq.events import Stage
-from jobs.records import Failure, Job, JobState, Unit, UnitState
+from jobs.records import Failure, JobState
 from jobs.states import TERMINAL, EventKind, require_legal
-from jobs.tables import events, figures, jobs, units
+from jobs.tables import events, jobs
 
 now = (
     func.clock_timestamp
@@ -110,75 +105,3 @@ def fail_job(connection: Connection, job: LockedJob, failure: Failure, **others:
 def storable(message: str) -> str:
     """Write out what a column of text cannot hold."""
     return message.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-
-
-def read_job(connection: Connection, job_id: str) -> Job:
-    """Read one job that exists."""
-    return read_jobs(connection, select(jobs).where(jobs.c.id == job_id))[0]
-
-
-def read_jobs(connection: Connection, query: Select[Any]) -> list[Job]:
-    """Read the jobs that a query over the table of jobs finds, in its order, with their units and figures."""
-    rows = connection.execute(query).mappings().all()
-    ids = [row["id"] for row in rows]
-    units_of, figures_of = _units(connection, ids), _figures(connection, ids)
-    return [_job(row, tuple(units_of[row["id"]]), figures_of[row["id"]]) for row in rows]
-
-
-def _units(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[Unit]]:
-    found: defaultdict[str, list[Unit]] = defaultdict(list)
-    query = select(units).where(units.c.job_id.in_(ids)).order_by(units.c.id)
-    for row in connection.execute(query).mappings():
-        found[row["job_id"]].append(_unit(row))
-    return found
-
-
-def _figures(connection: Connection, ids: Sequence[str]) -> Mapping[str, dict[str, float]]:
-    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    query = select(figures).where(figures.c.job_id.in_(ids)).order_by(figures.c.name)
-    for row in connection.execute(query):
-        found[row.job_id][row.name] = row.value
-    return found
-
-
-def _unit(row: RowMapping) -> Unit:
-    return Unit(
-        id=row["id"],
-        job_id=row["job_id"],
-        stage=Stage(row["stage"]),
-        index=row["index"],
-        of=row["of"],
-        state=UnitState(row["state"]),
-        attempt=row["attempt"],
-        worker=row["worker"],
-        done=row["done"],
-        total=row["total"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        peak_bytes=row["peak_bytes"],
-    )
-
-
-def _job(row: RowMapping, of_job: tuple[Unit, ...], numbers: Mapping[str, float]) -> Job:
-    return Job(
-        id=row["id"],
-        owner=row["owner"],
-        state=JobState(row["state"]),
-        stage=Stage(row["stage"]),
-        config=DistillConfig.model_validate(row["config"]),
-        failure=_failure(row),
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        units=of_job,
-        figures=numbers,
-    )
-
-
-def _failure(row: RowMapping) -> Failure | None:
-    if row["failure_code"] is None:
-        return None
-    stage = row["failure_stage"]
-    return Failure(
-        row["failure_code"], row["failure_message"], row["failure_retryable"], Stage(stage) if stage else None
-    )

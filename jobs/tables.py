@@ -106,6 +106,12 @@ jobs = Table(
     CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
     CheckConstraint("n_running >= 0", name="n_running"),
     Index(None, "owner", "id"),
+    Index(None, "finished_at"),
+    Index(
+        "ix_jobs_expiring",
+        "expires_at",
+        postgresql_where=text("artifacts_deleted_at IS NULL AND finished_at IS NOT NULL"),
+    ),
     Index("ix_jobs_open", "id", postgresql_where=text("state IN ('queued', 'running', 'cancelling')")),
     Index("ix_jobs_unclean", "finished_at", postgresql_where=text("cleaned_at IS NULL AND finished_at IS NOT NULL")),
     postgresql_with={"fillfactor": 50},  # counting in a row needs room beside it, else every index learns of it

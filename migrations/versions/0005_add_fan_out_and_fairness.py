@@ -13,6 +13,7 @@ STAGES = "'read', 'encode', 'fit', 'quantize', 'generate', 'teach', 'label', 'ev
 WITH_TRAIN = "'read', 'encode', 'fit', 'quantize', 'generate', 'teach', 'label', 'train', 'evaluate', 'package'"
 STATES = "'queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled'"
 ENDED = "'succeeded', 'failed', 'cancelled'"
+EXPIRING = "artifacts_deleted_at IS NULL AND finished_at IS NOT NULL"
 
 ON_JOBS = (
     sa.Column("priority", sa.SmallInteger(), server_default="1", nullable=False, comment="0 low, 1 normal, 2 high"),
@@ -43,6 +44,8 @@ def upgrade() -> None:
     op.create_check_constraint(op.f("ck_jobs_priority"), "jobs", "priority BETWEEN 0 AND 2")
     op.create_check_constraint(op.f("ck_jobs_n_running"), "jobs", "n_running >= 0")
     op.create_unique_constraint(op.f("uq_jobs_owner_idempotency_key"), "jobs", ["owner", "idempotency_key"])
+    op.create_index(op.f("ix_jobs_finished_at"), "jobs", ["finished_at"])
+    op.create_index("ix_jobs_expiring", "jobs", ["expires_at"], postgresql_where=sa.text(EXPIRING))
     op.create_table(
         "workers",
         sa.Column("name", sa.Text(), nullable=False),
@@ -61,6 +64,8 @@ def downgrade() -> None:
     op.drop_table("workers")
     _index_units_as_before()
     op.drop_constraint(op.f("ck_jobs_n_running"), "jobs", type_="check")
+    for name in ("ix_jobs_finished_at", "ix_jobs_expiring"):
+        op.drop_index(name, "jobs")
     op.drop_constraint(op.f("uq_jobs_owner_idempotency_key"), "jobs", type_="unique")
     op.drop_constraint(op.f("ck_jobs_priority"), "jobs", type_="check")
     _allow(STAGES, STATES, ENDED)

@@ -20,7 +20,7 @@ def kinds(store: Store, job_id: str) -> list[str]:
 def test_a_new_job_waits_with_one_unit_of_the_first_stage(store: Store) -> None:
     job = store.submit("ada", CONFIG)
     assert (job.state, job.stage) == (JobState.QUEUED, Stage.READ)
-    assert [(unit.stage, unit.index, unit.of, unit.state) for unit in job.units] == [
+    assert [(unit.stage, unit.index, unit.of, unit.state) for unit in store.units("ada", job.id)] == [
         (Stage.READ, 0, 1, UnitState.READY)
     ]
 
@@ -47,7 +47,7 @@ def test_an_unknown_job_is_not_found(store: Store) -> None:
         store.get("ada", "job_unknown")
 
 
-@pytest.mark.parametrize("call", ["get", "cancel", "artifacts"])
+@pytest.mark.parametrize("call", ["get", "cancel", "artifacts", "units"])
 def test_somebody_elses_job_is_not_found(store: Store, call: str) -> None:
     job = store.submit("ada", CONFIG)
     with pytest.raises(JobNotFoundError):
