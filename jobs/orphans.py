@@ -5,6 +5,7 @@ Memory does not grow with the number of objects: they are looked up page by page
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -152,19 +153,20 @@ def _artifacts_among(connection: Connection, keys: Sequence[str]) -> set[str]:
 
 
 def _attempts_in_use(connection: Connection, prefixes: set[str]) -> set[str]:
-    """Find those of the attempts that a job which has not ended still needs: running ones, and what others left."""
-    places = set()
+    """Find those of the attempts that a job which has not ended still needs.
+
+    Of a unit that is done that is the one that finished it; of another all, since the next takes up what they left.
+    """
+    places: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
     for prefix in prefixes:
         match prefix.split("/"):
             case ["jobs", job_id, stage, index, _] if index.isdecimal() and len(index) < 10:
-                places.add((job_id, stage, int(index)))
+                places[job_id, stage, int(index)].add(prefix)
     if not places:
         return set()
     of_open = select(units).join(jobs, jobs.c.id == units.c.job_id).where(jobs.c.state.not_in(TERMINAL))
     found = connection.execute(of_open.where(tuple_(units.c.job_id, units.c.stage, units.c.index).in_(places)))
     in_use: set[str] = set()
     for unit in found:
-        in_use |= {unit.prefix, unit.kept_prefix} - {None}
-        if unit.state == UnitState.RUNNING:
-            in_use.add(f"jobs/{unit.job_id}/{unit.stage}/{unit.index}/{unit.attempt}")
+        in_use |= {unit.prefix} if unit.state == UnitState.DONE else places[unit.job_id, unit.stage, unit.index]
     return in_use

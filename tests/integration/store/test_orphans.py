@@ -16,7 +16,7 @@ from jobs.orphans import OrphanScanner
 from jobs.records import Artifact
 from jobs.settings import Settings
 from jobs.store import Store
-from tests.job_steps import expire, reach, take
+from tests.job_steps import reach, take
 
 
 class AgedStore(ObjectStore):
@@ -79,34 +79,30 @@ def test_young_objects_are_left_alone(engine: Engine, settings: Settings, object
     assert keys(objects) == ["jobs/job_gone/read/0/1/a"]
 
 
-def test_attempts_that_a_job_still_needs_are_kept_and_lost_ones_are_not(
-    store: Store, leases: Leases, engine: Engine, scanner: OrphanScanner, objects: AgedStore, put: Put
-) -> None:
-    lost = reach(store, leases, Stage.ENCODE)
-    expire(engine, lost)
-    done = lost.inputs[Stage.READ][0]
-    leases_of_another = Leases(engine, 60)
-    with engine.begin() as connection:  # as the sweep does
-        connection.execute(
-            text(
-                "UPDATE units SET state = 'ready', lease_token = NULL, lease_expires_at = NULL WHERE state = 'running'"
-            )
-        )
-    running = take(leases_of_another)
-    for prefix in (done, lost.prefix, running.prefix):
-        put(f"{prefix}/manifest.json")
-    scanner.scan_when_due()
-    assert keys(objects) == sorted([f"{done}/manifest.json", f"{running.prefix}/manifest.json"])
-
-
-def test_what_a_drained_attempt_left_is_kept(
+def test_of_a_finished_unit_only_what_won_is_kept(
     store: Store, leases: Leases, scanner: OrphanScanner, objects: AgedStore, put: Put
 ) -> None:
-    claim = reach(store, leases, Stage.ENCODE)
-    put(f"{claim.prefix}/blocks/00000/manifest.json")
-    leases.give_back(claim, kept=claim.prefix)
+    drained = reach(store, leases, Stage.READ)
+    leases.give_back(drained)
+    won = take(leases)
+    leases.finish(won)
+    for prefix in (drained.prefix, won.prefix):
+        put(f"{prefix}/manifest.json")
     scanner.scan_when_due()
-    assert keys(objects) == [f"{claim.prefix}/blocks/00000/manifest.json"]
+    assert keys(objects) == [f"{won.prefix}/manifest.json"]
+
+
+def test_what_earlier_attempts_of_an_unfinished_unit_left_is_kept(
+    store: Store, leases: Leases, scanner: OrphanScanner, objects: AgedStore, put: Put
+) -> None:
+    drained = reach(store, leases, Stage.ENCODE)
+    leases.give_back(drained)
+    running = take(leases)
+    kept = sorted(f"{claim.prefix}/blocks/00000/manifest.json" for claim in (drained, running))
+    for key in kept:
+        put(key)
+    scanner.scan_when_due()
+    assert keys(objects) == kept
 
 
 def test_of_an_ended_job_the_artifacts_are_kept(
