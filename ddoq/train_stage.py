@@ -33,7 +33,7 @@ from ddoq.types import TrainingSet
 
 __all__ = ["join_train", "n_train_blocks", "train_blocks"]
 
-STUDENTS_AT_ONCE: Final = 64  # whose training sets are in memory; those of one block at least
+STUDENTS_AT_ONCE: Final = 128  # who share a pool, and whose training sets are in memory; those of one block at least
 
 Sets = Mapping[int, tuple[TrainingSet, ...]]  # by number of the block
 
@@ -100,6 +100,7 @@ def join_train(run: Run, parts: Sequence[Path]) -> None:
         target = contender_folder(folder, manifest.budget, manifest.contender)
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, copy_function=_link)
+    folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, TrainManifest({budget: tuple(names) for budget, names in contenders.items()}))
 
 

@@ -114,7 +114,7 @@ def test_a_changed_epoch_is_noticed(uri: str, tmp_path: Path) -> None:
 def test_epochs_give_each_budget_its_own_stored_epochs(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ddoq.config.PROTOCOLS", {"d4m-fkd": replace(D4M_FKD, epochs=((1, 3),))})
+    monkeypatch.setattr("ddoq.evaluation_config.PROTOCOLS", {"d4m-fkd": replace(D4M_FKD, epochs=((1, 3),))})
     body = config(uri, tmp_path, "d4m-fkd").model_dump(mode="json")
     students = {"protocol": "d4m-fkd", "seeds": 1, "width": 8, "batch_size": 4}
     asked = DistillConfig.model_validate({**body, "images_per_class": [1, 3], "students": students})
