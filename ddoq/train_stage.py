@@ -31,7 +31,7 @@ from ddoq.trained import TrainedManifest, TrainManifest, contender_folder, save_
 from ddoq.tuning import choose, n_students, tune
 from ddoq.types import TrainingSet
 
-STUDENTS_AT_ONCE: Final = 64  # whose training sets are in memory; those of one block at least
+STUDENTS_AT_ONCE: Final = 128  # who share a pool, and whose training sets are in memory; those of one block at least
 
 Sets = Mapping[int, tuple[TrainingSet, ...]]  # by number of the block
 
@@ -98,6 +98,7 @@ def join_train(run: Run, parts: Sequence[Path]) -> None:
         target = contender_folder(folder, manifest.budget, manifest.contender)
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, copy_function=_link)
+    folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, TrainManifest({budget: tuple(names) for budget, names in contenders.items()}))
 
 

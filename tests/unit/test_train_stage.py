@@ -112,10 +112,18 @@ def test_whoever_trains_which_blocks_the_bytes_are_the_same(full: Run, tmp_path:
     for worker, blocks in zip(workers, parts, strict=True):
         train_blocks(worker, blocks)
     whole = into(tmp_path / "whole", full)
-    whole.folders[Stage.TRAIN].mkdir(parents=True)
     join_train(whole, [worker.folders[Stage.TRAIN] for worker in workers])
     assert tree(whole.folders[Stage.TRAIN]) == tree(full.folders[Stage.TRAIN])
     assert reports_of(whole) == read_manifest(full.folders[Stage.EVALUATE], EvaluateManifest)
+
+
+def test_a_pool_that_holds_fewer_students_trains_the_same(
+    full: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ddoq.train_stage.STUDENTS_AT_ONCE", 11)
+    run = into(tmp_path, full)
+    run_stage(Stage.TRAIN, run)
+    assert tree(run.folders[Stage.TRAIN]) == tree(full.folders[Stage.TRAIN])
 
 
 def test_joining_copies_no_weights(full: Run, tmp_path: Path) -> None:
