@@ -4,6 +4,7 @@ Used alike by a worker that saw its stage break, by the successor of one that di
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -29,7 +30,13 @@ def free(connection: Connection, unit_id: int, **columns: Any) -> None:
 
 
 def take_back(
-    connection: Connection, unit: RowMapping, reason: str, max_attempts: int, *, out_of_memory: bool = False
+    connection: Connection,
+    unit: RowMapping,
+    reason: str,
+    max_attempts: int,
+    *,
+    out_of_memory: bool = False,
+    code: str | None = None,
 ) -> None:
     """Hold a broken attempt against its unit: another attempt follows, or the job fails.
 
@@ -40,6 +47,7 @@ def take_back(
         max_attempts: So many broken attempts fail the job.
         out_of_memory: Whether memory was what broke it: one such attempt is not counted, the next is made with
             batches of half the size, and a second fails the job.
+        code: Of the job's failure by too many broken attempts, if there is one better than that.
     """
     broken = [*unit["failures"], _broken(connection, unit, reason)]
     counter = "out_of_memory" if out_of_memory else "crashes"
@@ -49,6 +57,7 @@ def take_back(
     is_exhausted = n_broken >= (MEMORY_ATTEMPTS if out_of_memory else max_attempts)
     if job.state is JobState.RUNNING and is_exhausted:
         failure = (_memory_exhausted if out_of_memory else _attempts_exhausted)(unit, broken)
+        failure = replace(failure, code=code or failure.code)
         fail_job(connection, job, failure, n_running=job.n_running - 1)
     elif job.state in HELD:
         told = {name: unit[name] for name in ("stage", "index", "of", "attempt", "worker")}

@@ -17,7 +17,8 @@
         ├── KeyNotFoundError          key.not_found
         ├── ObjectNotFoundError       storage.not_found
         ├── StorageUnavailableError   storage.unavailable
-        │   └── StorageFullError          storage.full
+        │   ├── StorageFullError      storage.full
+        │   └── StorageRefusedError   storage.refused
         ├── DiskFullError             worker.disk_full
         └── QueueUnavailableError     queue.unavailable
 
@@ -128,13 +129,19 @@ class StorageUnavailableError(ServiceError):
 
 
 class StorageFullError(StorageUnavailableError):
-    """The object store has no room left."""
+    """The object store has no room for more."""
 
     code = "storage.full"
 
 
+class StorageRefusedError(StorageUnavailableError):
+    """The object store does not allow what was asked of it."""
+
+    code = "storage.refused"
+
+
 class DiskFullError(ServiceError):
-    """The disk of a worker's scratch folder has no room left."""
+    """A worker's disk has no room for the work."""
 
     code = "worker.disk_full"
 

@@ -4,7 +4,7 @@ Every write names the claim's token and is refused once the lease ran out: a wor
 but it cannot change anything. Lock order: the unit's row, then its job's row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -19,8 +19,8 @@ from jobs.claims import close_done, find_best_unit, fixed, is_held, to_claim, to
 from jobs.errors import LeaseLostError
 from jobs.fanout import mark_gone, mark_present, open_stage
 from jobs.records import Artifact, Claim, Failure, JobState, Order, UnitState
-from jobs.rows import LockedJob, fail_job, lock_job, move, now, stood_down
-from jobs.states import HELD, EventKind, stage_after
+from jobs.rows import LockedJob, fail_job, lock_job, move, now, stood_down, storable
+from jobs.states import HELD, TERMINAL, EventKind, stage_after
 from jobs.tables import artifacts as artifact_rows
 from jobs.tables import figures as figure_rows
 from jobs.tables import jobs, units
@@ -124,18 +124,17 @@ class Leases:
                 connection.execute(update(jobs).where(jobs.c.id == job.id).values(blocks=dict(blocks)))
             return _go_on(connection, job, claim)
 
-    def give_back(self, claim: Claim, kept: str | None = None) -> None:
-        """Let another worker do the unit, since this one is leaving. Not held against the unit.
-
-        `kept` is the prefix of the blocks that this attempt finished, where it kept any.
+    def give_back(self, claim: Claim, reason: str | None = None) -> None:
+        """Let another worker do the unit: this one is leaving, or has another `reason`. Not held against the unit.
 
         Raises:
             LeaseLostError: the unit is no longer this worker's.
         """
         with self._engine.begin() as connection:
             _, job = _hold(connection, claim)
-            free(connection, claim.unit_id, **({} if kept is None else {"kept_prefix": kept}))
-            stood_down(connection, job, EventKind.DRAINED, told(claim))
+            free(connection, claim.unit_id)
+            why = {"reason": storable(reason)} if reason else {}
+            stood_down(connection, job, EventKind.DRAINED, {**told(claim), **why})
 
     def fail(self, claim: Claim, failure: Failure) -> None:
         """End the job badly: another attempt would fail in the same way.
@@ -148,17 +147,18 @@ class Leases:
             free(connection, claim.unit_id)
             fail_job(connection, job, failure, n_running=job.n_running - 1)
 
-    def crash(self, claim: Claim, reason: str, *, out_of_memory: bool = False) -> None:
+    def crash(self, claim: Claim, reason: str, *, out_of_memory: bool = False, code: str | None = None) -> None:
         """Hold against the unit that its attempt broke in a way that another may not; too many such fail the job.
 
         Running out of memory is not counted the first time: the next attempt works with batches of half the size.
+        `code` is that of the job's failure, should this be its end; without one it tells of attempts only.
 
         Raises:
             LeaseLostError: the unit is no longer this worker's.
         """
         with self._engine.begin() as connection:
             unit, _ = _hold(connection, claim)
-            take_back(connection, unit, reason, self._max_attempts, out_of_memory=out_of_memory)
+            take_back(connection, unit, reason, self._max_attempts, out_of_memory=out_of_memory, code=code)
 
     def crash_lost(self, unit_id: int, token: str, reason: str, *, out_of_memory: bool = False) -> None:
         """Do the same for a process that died with the unit, as soon as its successor on the machine finds out.
@@ -172,6 +172,12 @@ class Leases:
             if unit is None:
                 raise LeaseLostError(f"unit {unit_id} has been taken back already")
             take_back(connection, unit, reason, self._max_attempts, out_of_memory=out_of_memory)
+
+    def unended(self, job_ids: Collection[str]) -> set[str]:
+        """Say which of these jobs have not ended."""
+        going_on = select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.not_in(TERMINAL))
+        with self._engine.connect() as connection:
+            return set(connection.execute(going_on).scalars())
 
     def stop_cancelled(self, claim: Claim) -> None:
         """Say that the work has stopped because the job is to be cancelled.

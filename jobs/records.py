@@ -130,8 +130,8 @@ class Claim:
     """The right to run one unit until the lease ends; `token` proves it on every write.
 
     `inputs` are the object prefixes of the finished stages before this one; `prefix` is where this attempt writes.
-    The unit is part `index` of `of` of the stage's `n_blocks` blocks; `kept` is the prefix of those that an earlier
-    attempt finished before it was drained. `is_small` asks for half the batch: an attempt ran out of memory.
+    The unit is part `index` of `of` of the stage's `n_blocks` blocks; what earlier attempts completed of them lies
+    beside `prefix`. `is_small` asks for half the batch: an attempt ran out of memory.
     """
 
     unit_id: int
@@ -147,7 +147,6 @@ class Claim:
     inputs: Mapping[Stage, tuple[str, ...]]
     prefix: str
     n_blocks: int = 1
-    kept: str | None = None
     is_small: bool = False
 
 

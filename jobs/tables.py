@@ -137,7 +137,6 @@ units = Table(
     Column("done", Integer, nullable=False, server_default=text("0")),
     Column("total", Integer, nullable=False, server_default=text("0")),
     Column("prefix", Text, comment="where the winning attempt wrote"),
-    Column("kept_prefix", Text, comment="where a drained attempt left the blocks that it had finished"),
     Column("peak_bytes", BigInteger, comment="resident memory of the winning attempt's process, at most"),
     _moment("progress_at"),
     _moment("started_at"),

@@ -29,7 +29,6 @@ ON_JOBS = (
 OPEN = "state IN ('queued', 'running', 'cancelling')"
 ON_UNITS = (
     sa.Column("protocol", sa.SmallInteger(), server_default="1", nullable=False, comment="what a worker has to speak"),
-    sa.Column("kept_prefix", sa.Text(), comment="where a drained attempt left the blocks that it had finished"),
     sa.Column("out_of_memory", sa.Integer(), server_default="0", nullable=False, comment="attempts that ended so"),
     sa.Column("failures", JSONB(), server_default="[]", nullable=False, comment="why each attempt broke"),
 )
