@@ -5,6 +5,7 @@ Memory does not grow with the number of objects: they are looked up page by page
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -152,19 +153,21 @@ def _artifacts_among(connection: Connection, keys: Sequence[str]) -> set[str]:
 
 
 def _attempts_in_use(connection: Connection, prefixes: set[str]) -> set[str]:
-    """Find those of the attempts that a job which has not ended still needs: running ones, and what others left."""
-    places = set()
+    """Find those of the attempts that a job which has not ended still needs.
+
+    Of a unit that is done that is the one that won; of another all, since each may have left blocks to go on from.
+    """
+    by_place = defaultdict(set)
     for prefix in prefixes:
         match prefix.split("/"):
             case ["jobs", job_id, stage, index, _] if index.isdecimal() and len(index) < 10:
-                places.add((job_id, stage, int(index)))
-    if not places:
+                by_place[job_id, stage, int(index)].add(prefix)
+    if not by_place:
         return set()
     of_open = select(units).join(jobs, jobs.c.id == units.c.job_id).where(jobs.c.state.not_in(TERMINAL))
-    found = connection.execute(of_open.where(tuple_(units.c.job_id, units.c.stage, units.c.index).in_(places)))
+    found = connection.execute(of_open.where(tuple_(units.c.job_id, units.c.stage, units.c.index).in_(by_place)))
     in_use: set[str] = set()
     for unit in found:
-        in_use |= {unit.prefix, unit.kept_prefix} - {None}
-        if unit.state == UnitState.RUNNING:
-            in_use.add(f"jobs/{unit.job_id}/{unit.stage}/{unit.index}/{unit.attempt}")
+        is_done = unit.state == UnitState.DONE
+        in_use |= {unit.prefix} if is_done else by_place[unit.job_id, unit.stage, unit.index]
     return in_use

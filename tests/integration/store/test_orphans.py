@@ -16,6 +16,7 @@ from jobs.orphans import OrphanScanner
 from jobs.records import Artifact
 from jobs.settings import Settings
 from jobs.store import Store
+from jobs.sweep import Sweeper
 from tests.job_steps import expire, reach, take
 
 
@@ -79,24 +80,29 @@ def test_young_objects_are_left_alone(engine: Engine, settings: Settings, object
     assert keys(objects) == ["jobs/job_gone/read/0/1/a"]
 
 
-def test_attempts_that_a_job_still_needs_are_kept_and_lost_ones_are_not(
-    store: Store, leases: Leases, engine: Engine, scanner: OrphanScanner, objects: AgedStore, put: Put
+def test_what_a_lost_attempt_left_is_kept_for_the_next_until_that_is_done(
+    store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, scanner: OrphanScanner, objects: AgedStore, put: Put
 ) -> None:
     lost = reach(store, leases, Stage.ENCODE)
     expire(engine, lost)
-    done = lost.inputs[Stage.READ][0]
-    leases_of_another = Leases(engine, 60)
-    with engine.begin() as connection:  # as the sweep does
-        connection.execute(
-            text(
-                "UPDATE units SET state = 'ready', lease_token = NULL, lease_expires_at = NULL WHERE state = 'running'"
-            )
-        )
-    running = take(leases_of_another)
-    for prefix in (done, lost.prefix, running.prefix):
-        put(f"{prefix}/manifest.json")
+    sweeper.sweep()
+    winner = take(leases)
+    written = [put(f"{prefix}/manifest.json").key for prefix in (lost.prefix, winner.prefix)]
+    again = OrphanScanner(engine, objects, every_seconds=0.001)
     scanner.scan_when_due()
-    assert keys(objects) == sorted([f"{done}/manifest.json", f"{running.prefix}/manifest.json"])
+    while_running = keys(objects)
+    leases.finish(winner)
+    again.scan_when_due()
+    assert (while_running, keys(objects)) == (written, written[1:])
+
+
+def test_what_finished_units_made_is_kept_while_the_job_runs(
+    store: Store, leases: Leases, scanner: OrphanScanner, objects: AgedStore, put: Put
+) -> None:
+    claim = reach(store, leases, Stage.QUANTIZE)
+    inputs = sorted(put(f"{prefix}/manifest.json").key for prefixes in claim.inputs.values() for prefix in prefixes)
+    assert scanner.scan_when_due().n_deleted == 0
+    assert keys(objects) == inputs
 
 
 def test_what_a_drained_attempt_left_is_kept(
@@ -104,7 +110,7 @@ def test_what_a_drained_attempt_left_is_kept(
 ) -> None:
     claim = reach(store, leases, Stage.ENCODE)
     put(f"{claim.prefix}/blocks/00000/manifest.json")
-    leases.give_back(claim, kept=claim.prefix)
+    leases.give_back(claim)
     scanner.scan_when_due()
     assert keys(objects) == [f"{claim.prefix}/blocks/00000/manifest.json"]
 
