@@ -251,8 +251,8 @@ class ObjectStore:
         with _asking_for("uploads"):
             for upload in (upload for page in pages for upload in page.get("Uploads", ())):
                 if upload["Initiated"] < before:
-                    named = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-                    self._client.abort_multipart_upload(Bucket=self._bucket, **named)
+                    key, upload_id = upload["Key"], upload["UploadId"]
+                    self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
                     n_aborted += 1
         return n_aborted
 

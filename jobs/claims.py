@@ -15,13 +15,16 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Integer,
     Interval,
     RowMapping,
     Select,
     Text,
+    and_,
     bindparam,
     func,
     literal,
+    literal_column,
     select,
     true,
     update,
@@ -34,13 +37,15 @@ from jobs.rows import LockedJob, counted, now, tell
 from jobs.states import CLAIMABLE, HELD, EventKind
 from jobs.tables import jobs, outputs, units
 
+ONE = literal_column("1", Integer)  # a bound limit keeps the server from keeping a plan
 TOLD = ("stage", "index", "of", "attempt", "worker")  # of a unit, with each of its events
 
 
 def find_best_unit(connection: Connection, worker: str, token: str, lease: timedelta) -> RowMapping | None:
     """Start the best ready unit; answer its columns and its job's, or None when there is none.
 
-    Its `id`, which is the job's, is None where the job has ended since the statement looked: roll back, and ask again.
+    The answer's `id`, which is the job's, is None where that job has ended since the statement looked: nothing has
+    changed then, ask again.
     """
     given = {"by_worker": worker, "by_token": token, "lease": lease}
     return connection.execute(_starting(), given).mappings().one_or_none()
@@ -77,7 +82,7 @@ def close_done(connection: Connection, claim: Claim, peak_bytes: int | None) -> 
 
 def is_held(unit_id: Any, token: Any) -> ColumnElement[bool]:
     """Whether a unit is still that of the holder of this token."""
-    return (units.c.id == unit_id) & (units.c.lease_token == token) & (units.c.lease_expires_at > now())
+    return and_(units.c.id == unit_id, units.c.lease_token == token, units.c.lease_expires_at > now())
 
 
 def told(claim: Claim) -> Mapping[str, Any]:
@@ -101,13 +106,17 @@ def _prefix(job_id: str, stage: str, index: int, attempt: int) -> str:
 @cache
 def _starting() -> Select[Any]:
     picked = _best_ready_unit()
-    started = _started(picked)
-    claimable = jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)])
-    change = update(jobs).where(jobs.c.id == started.c.job_id, claimable)
-    runs = change.values(
-        state=JobState.RUNNING,
-        started_at=func.coalesce(jobs.c.started_at, now()),
-        n_running=jobs.c.n_running + 1,
+    still = jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)])
+    job = select(jobs.c.id).where(jobs.c.id == picked.c.job_id, still).with_for_update(key_share=True, of=jobs)
+    started = _started(picked, job.cte("job"))
+    runs = (
+        update(jobs)
+        .where(jobs.c.id == started.c.job_id)
+        .values(
+            state=JobState.RUNNING,
+            started_at=func.coalesce(jobs.c.started_at, now()),
+            n_running=jobs.c.n_running + 1,
+        )
     )
     won = select(func.json_object_agg(outputs.c.stage, outputs.c.attempts, type_=JSON))
     attempts = won.where(outputs.c.job_id == jobs.c.id).correlate(jobs).scalar_subquery().label("attempts")
@@ -135,20 +144,18 @@ def _best_ready_unit() -> CTE:
         .subquery("waiting")
     )
     first = (
-        select(units.c.id)
+        select(units.c.id, units.c.job_id)
         .where(units.c.job_id == waiting.c.id, units.c.state == fixed(UnitState.READY), units.c.protocol.in_(SPOKEN))
         .order_by(units.c.index)
-        .limit(1)
+        .limit(ONE)
         .with_for_update(skip_locked=True)
         .lateral("first")
     )
     # The jobs come sorted, and the units are looked for one job at a time, until there is one.
-    return (
-        select(first.c.id).select_from(waiting.join(first, true())).limit(1).cte("picked").prefix_with("MATERIALIZED")
-    )
+    return select(first).select_from(waiting.join(first, true())).limit(ONE).cte("picked").prefix_with("MATERIALIZED")
 
 
-def _started(picked: CTE) -> CTE:
+def _started(picked: CTE, job: CTE) -> CTE:
     begun = {
         "state": UnitState.RUNNING,
         "attempt": units.c.attempt + 1,
@@ -161,7 +168,8 @@ def _started(picked: CTE) -> CTE:
         "done": 0,
         "total": 0,
     }
-    return update(units).where(units.c.id == picked.c.id).values(begun).returning(units).cte("started")
+    start = update(units).where(units.c.id == picked.c.id, picked.c.job_id == job.c.id)
+    return start.values(begun).returning(units).cte("started")
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, delete, exists, select, update
+from sqlalchemy import ColumnElement, Engine, Interval, delete, exists, literal, select, update
 
 from jobs.artifacts import ObjectStore
 from jobs.errors import StorageUnavailableError
@@ -35,7 +35,7 @@ def clean_ended(engine: Engine, objects: ObjectStore) -> tuple[str, ...]:
 def delete_expired(engine: Engine, objects: ObjectStore, retention_days: float) -> tuple[str, ...]:
     """Delete the artifacts of jobs that ended long ago; when that is for each job is written down at its end."""
     of_ended = jobs.c.finished_at.is_not(None) & jobs.c.artifacts_deleted_at.is_(None)
-    dated = {"expires_at": jobs.c.finished_at + timedelta(days=retention_days)}
+    dated = {"expires_at": jobs.c.finished_at + literal(timedelta(days=retention_days), Interval)}
     with engine.begin() as connection:
         connection.execute(update(jobs).where(of_ended, jobs.c.expires_at.is_(None)).values(dated))
     return _each(

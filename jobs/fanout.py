@@ -54,6 +54,8 @@ def open_stage(connection: Connection, job_id: str, done: Stage, following: Stag
     n_units = plan_units(blocks.get(following, 1), n_alive(connection))
     columns = [units.c.job_id, units.c.stage, units.c.index, units.c.of, units.c.state, units.c.protocol]
     index = func.generate_series(0, n_units - 1)
-    rows = select(literal(job_id), literal(following), index, n_units, literal(UnitState.READY), PROTOCOL)
+    rows = select(
+        literal(job_id), literal(following), index, literal(n_units), literal(UnitState.READY), literal(PROTOCOL)
+    )
     connection.execute(insert(units).from_select(columns, rows))
     return n_units

@@ -33,6 +33,7 @@ class Leases:
 
     def __init__(self, engine: Engine, lease_seconds: float, max_attempts: int = 3) -> None:
         self._engine = engine
+        self._one_statement = engine.execution_options(isolation_level="AUTOCOMMIT")  # no round trip holds a lock
         self._lease = timedelta(seconds=lease_seconds)
         self._max_attempts = max_attempts
 
@@ -53,13 +54,12 @@ class Leases:
         """
         token = uuid4().hex
         while True:
-            with self._engine.connect() as connection:  # what is not committed is rolled back
+            with self._one_statement.connect() as connection:
                 started = find_best_unit(connection, worker, token, self._lease)
-                if started is None:
-                    return None
-                if started["id"] is not None:
-                    connection.commit()
-                    return to_claim(started, worker, token)
+            if started is None:
+                return None
+            if started["id"] is not None:
+                return to_claim(started, worker, token)
 
     def heartbeat(self, claim: Claim) -> Order:
         """Extend the lease, and hear whether to go on.
@@ -84,7 +84,7 @@ class Leases:
             .values(lease_expires_at=now() + self._lease, **columns)
             .returning(jobs.c.state)
         )
-        with self._engine.begin() as connection:
+        with self._one_statement.connect() as connection:
             state = connection.execute(extend).scalar_one_or_none()
         if state is None:
             raise _lost(claim)

@@ -155,18 +155,19 @@ def _artifacts_among(connection: Connection, keys: Sequence[str]) -> set[str]:
 def _attempts_in_use(connection: Connection, prefixes: set[str]) -> set[str]:
     """Find those of the attempts that a job which has not ended still needs.
 
-    Of a unit that is done that is the one that finished it; of another all, since the next takes up what they left.
+    Of a unit that is done that is the one that won; of another all, since each may have left blocks to go on from.
     """
-    places: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
+    by_place = defaultdict(set)
     for prefix in prefixes:
         match prefix.split("/"):
             case ["jobs", job_id, stage, index, _] if index.isdecimal() and len(index) < 10:
-                places[job_id, stage, int(index)].add(prefix)
-    if not places:
+                by_place[job_id, stage, int(index)].add(prefix)
+    if not by_place:
         return set()
     of_open = select(units).join(jobs, jobs.c.id == units.c.job_id).where(jobs.c.state.not_in(TERMINAL))
-    found = connection.execute(of_open.where(tuple_(units.c.job_id, units.c.stage, units.c.index).in_(places)))
+    found = connection.execute(of_open.where(tuple_(units.c.job_id, units.c.stage, units.c.index).in_(by_place)))
     in_use: set[str] = set()
     for unit in found:
-        in_use |= {unit.prefix} if unit.state == UnitState.DONE else places[unit.job_id, unit.stage, unit.index]
+        is_done = unit.state == UnitState.DONE
+        in_use |= {unit.prefix} if is_done else by_place[unit.job_id, unit.stage, unit.index]
     return in_use

@@ -7,7 +7,6 @@ through by `jobs.orphans`, which takes long.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeVar
 
 from sqlalchemy import Engine, func, select
@@ -16,16 +15,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from ddoq.errors import DdoqError
 from jobs.artifacts import ObjectStore
 from jobs.cleaning import clean_ended, delete_expired, forget_workers
+from jobs.fanout import n_alive
 from jobs.overdue import expire_queued, fail_overtime, take_back_deaf, take_back_expired, take_back_stalled
 from jobs.queue import Queue
 from jobs.records import UnitState
-from jobs.rows import now
 from jobs.settings import Settings
 from jobs.states import CLAIMABLE
-from jobs.tables import jobs, units, workers
+from jobs.tables import jobs, units
 
 ELECTION = 0x64646F71  # any number, the same in all processes
-ALIVE = timedelta(seconds=60)  # a worker that was seen no longer ago
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -86,8 +84,7 @@ class Sweeper:
     def _wake(self) -> int:
         """Call workers when units wait: the row is its own outbox, so that a lost call costs one sweep."""
         with self._engine.connect() as connection:
-            alive = select(func.count()).select_from(workers).where(workers.c.seen_at > now() - ALIVE)
-            n_workers = max(connection.execute(alive).scalar_one(), 1)
+            n_workers = max(n_alive(connection), 1)
             waiting = (
                 select(units.c.id)
                 .join(jobs, jobs.c.id == units.c.job_id)

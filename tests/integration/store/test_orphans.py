@@ -16,7 +16,8 @@ from jobs.orphans import OrphanScanner
 from jobs.records import Artifact
 from jobs.settings import Settings
 from jobs.store import Store
-from tests.job_steps import reach, take
+from jobs.sweep import Sweeper
+from tests.job_steps import expire, reach, take
 
 
 class AgedStore(ObjectStore):
@@ -79,30 +80,39 @@ def test_young_objects_are_left_alone(engine: Engine, settings: Settings, object
     assert keys(objects) == ["jobs/job_gone/read/0/1/a"]
 
 
-def test_of_a_finished_unit_only_what_won_is_kept(
-    store: Store, leases: Leases, scanner: OrphanScanner, objects: AgedStore, put: Put
+def test_what_a_lost_attempt_left_is_kept_for_the_next_until_that_is_done(
+    store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, scanner: OrphanScanner, objects: AgedStore, put: Put
 ) -> None:
-    drained = reach(store, leases, Stage.READ)
-    leases.give_back(drained)
-    won = take(leases)
-    leases.finish(won)
-    for prefix in (drained.prefix, won.prefix):
-        put(f"{prefix}/manifest.json")
+    lost = reach(store, leases, Stage.ENCODE)
+    expire(engine, lost)
+    sweeper.sweep()
+    winner = take(leases)
+    written = [put(f"{prefix}/manifest.json").key for prefix in (lost.prefix, winner.prefix)]
+    again = OrphanScanner(engine, objects, every_seconds=0.001)
     scanner.scan_when_due()
-    assert keys(objects) == [f"{won.prefix}/manifest.json"]
+    while_running = keys(objects)
+    leases.finish(winner)
+    again.scan_when_due()
+    assert (while_running, keys(objects)) == (written, written[1:])
 
 
-def test_what_earlier_attempts_of_an_unfinished_unit_left_is_kept(
+def test_what_finished_units_made_is_kept_while_the_job_runs(
     store: Store, leases: Leases, scanner: OrphanScanner, objects: AgedStore, put: Put
 ) -> None:
-    drained = reach(store, leases, Stage.ENCODE)
-    leases.give_back(drained)
-    running = take(leases)
-    kept = sorted(f"{claim.prefix}/blocks/00000/manifest.json" for claim in (drained, running))
-    for key in kept:
-        put(key)
+    claim = reach(store, leases, Stage.QUANTIZE)
+    inputs = sorted(put(f"{prefix}/manifest.json").key for prefixes in claim.inputs.values() for prefix in prefixes)
+    assert scanner.scan_when_due().n_deleted == 0
+    assert keys(objects) == inputs
+
+
+def test_what_a_drained_attempt_left_is_kept(
+    store: Store, leases: Leases, scanner: OrphanScanner, objects: AgedStore, put: Put
+) -> None:
+    claim = reach(store, leases, Stage.ENCODE)
+    put(f"{claim.prefix}/blocks/00000/manifest.json")
+    leases.give_back(claim)
     scanner.scan_when_due()
-    assert keys(objects) == kept
+    assert keys(objects) == [f"{claim.prefix}/blocks/00000/manifest.json"]
 
 
 def test_of_an_ended_job_the_artifacts_are_kept(
