@@ -1,6 +1,7 @@
 """The HTTP client of the service. Needs none of what the service needs."""
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -14,8 +15,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
+from jobs.options import JobOptions
 
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "failed", "cancelled", "expired")
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 60
 CHUNK_BYTES = 1 << 20
@@ -95,9 +97,12 @@ class Client:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._http.close()
 
-    def submit(self, config: DistillConfig) -> Job:
+    def submit(self, config: DistillConfig, options: JobOptions | None = None) -> Job:
         """Ask for a distillation."""
-        return self._call(Job, "POST", "/v1/jobs", content=config.model_dump_json())
+        body = config.model_dump(mode="json")
+        if options:
+            body["job"] = options.model_dump(mode="json")
+        return self._call(Job, "POST", "/v1/jobs", content=json.dumps(body))
 
     def get(self, job_id: str) -> Job:
         """Look at a job."""

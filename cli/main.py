@@ -12,9 +12,12 @@ from cli.progress import StageBars, accuracy_lines
 from ddoq.config import DistillConfig
 from ddoq.errors import DdoqError
 from ddoq.events import Stage
+from jobs.options import MONTH_SECONDS, JobOptions, Priority
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+PRIORITY = click.Choice([priority.value for priority in Priority])
+SECONDS = click.IntRange(1, MONTH_SECONDS)
 
 
 class ConfigFileError(click.ClickException):
@@ -94,13 +97,19 @@ def fit(config_file: Path, folder: Path) -> None:
 
 @main.command()
 @click.argument("config_file", metavar="CONFIG", type=FILE)
+@click.option("--priority", type=PRIORITY, default="normal", show_default=True, help="Whose turn it is first.")
+@click.option("--queue-deadline", type=SECONDS, help="Seconds in which a worker must begin it, else it expires.")
+@click.option("--timeout", type=SECONDS, help="Seconds after its start in which it must end, else it fails.")
 @click.option("--wait", is_flag=True, help="Watch the job to its end.")
 @data_option
-def submit(config_file: Path, wait: bool, data: Path) -> None:
+def submit(
+    config_file: Path, priority: str, queue_deadline: int | None, timeout: int | None, wait: bool, data: Path
+) -> None:
     """Give a distillation to the service; print the job's id."""
     config = read_config(config_file)
+    options = JobOptions(priority=Priority(priority), queue_deadline_s=queue_deadline, timeout_s=timeout)
     with open_client(data) as client:
-        job = client.submit(config)
+        job = client.submit(config, options)
         click.echo(job.id)
         if wait:
             show_end(follow(client, job.id))

@@ -14,6 +14,7 @@ from typing import Final
 
 from ddoq.budgets import given_budgets
 from ddoq.config import DistillConfig
+from ddoq.contender_names import n_train_blocks
 from ddoq.events import Stage
 from ddoq.manifests import NAME, is_complete
 from ddoq.prior_config import FitPrior, PixelsPrior
@@ -140,6 +141,7 @@ COUNTS: Final[Mapping[Stage, Callable[[DistillConfig, ReadManifest], int]]] = Ma
         Stage.QUANTIZE: lambda config, listed: len(cut_classes(config, listed)),
         Stage.GENERATE: lambda config, listed: len(cut_codewords(config, listed.class_names)),
         Stage.LABEL: lambda config, listed: len(cut_sets(config, listed.class_names)),
+        Stage.TRAIN: lambda config, _: n_train_blocks(config),
     }
 )
 

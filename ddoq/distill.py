@@ -1,4 +1,4 @@
-"""The whole flow: read, encode, quantize, generate, evaluate, package; where asked for fit, teach, label.
+"""The whole flow: read, encode, quantize, generate, train, evaluate, package; where asked for fit, teach, label.
 
 Stages meet only through files. Each has its own folder and writes its manifest there last, so that a stage whose
 manifest is there is complete, and a second call resumes behind it.

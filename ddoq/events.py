@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """A step of the flow, in the order in which data passes through; `fit`, `teach`, `label` only where asked for."""
+    """A step of the flow, in the order in which data passes through; not every distillation has them all."""
 
     READ = "read"
     ENCODE = "encode"

@@ -35,6 +35,7 @@ from ddoq.run import (
 )
 from ddoq.teach import TAUGHT, TeachPlace, teach, teach_key
 from ddoq.teachers import load_teacher
+from ddoq.train_stage import join_train, train_blocks
 from ddoq.usage import measure_usage
 
 
@@ -167,12 +168,14 @@ BLOCK_WORK: Mapping[Stage, Callable[[Run, Sequence[int]], None]] = {
     Stage.QUANTIZE: quantize_blocks,
     Stage.GENERATE: generate_blocks,
     Stage.LABEL: label_blocks,
+    Stage.TRAIN: train_blocks,
 }
 JOINS: Mapping[Stage, Callable[[Run, Sequence[Path]], None]] = {
     Stage.ENCODE: join_encoded,
     Stage.QUANTIZE: join_quantized,
     Stage.GENERATE: join_generated,
     Stage.LABEL: join_labelled,
+    Stage.TRAIN: join_train,
 }
 BLOCKED = frozenset(BLOCK_WORK)
 
@@ -184,6 +187,7 @@ NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.GENERATE: (Stage.READ, Stage.FIT, Stage.QUANTIZE),
     Stage.TEACH: (Stage.READ, Stage.ENCODE),
     Stage.LABEL: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH),
-    Stage.EVALUATE: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.LABEL),
+    Stage.TRAIN: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.LABEL),
+    Stage.EVALUATE: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.TRAIN),
     Stage.PACKAGE: (Stage.READ, Stage.QUANTIZE, Stage.GENERATE, Stage.LABEL, Stage.EVALUATE),
 }

@@ -165,7 +165,7 @@ def test_a_cancel_during_labelling_comes_within_an_epoch(uri: str, tmp_path: Pat
 def test_a_stage_reads_no_other_stages_than_those_it_names(uri: str, tmp_path: Path, protocol: str) -> None:
     asked = config(uri, tmp_path, protocol)
     distill(asked, tmp_path / "out", access_to(tmp_path))
-    for stage in (Stage.LABEL, Stage.EVALUATE, Stage.PACKAGE):
+    for stage in (Stage.LABEL, Stage.TRAIN, Stage.EVALUATE, Stage.PACKAGE):
         if stage not in asked.stages:
             continue
         folders = {needed: tmp_path / "out" / needed for needed in needs(stage, asked)}

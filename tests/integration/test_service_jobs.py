@@ -37,7 +37,7 @@ def test_a_dataset_is_encoded_and_a_prior_trained_once_for_all_jobs_and_a_sweep_
     with launch(server_folder, "--root", str(tmp_path)) as launched, launched.client() as client:
         sweep = finished(client, config(uri, images_per_class=[3, 2]))
         kept = kept_by(server_folder)
-        assert {path.name for path in kept} == {"latents.tar", "prior.tar"}
+        assert {path.name for path in kept} == {"00000.tar", "prior.tar"}
         again = finished(client, config(uri, images_per_class=2))
         assert {Stage.ENCODE, Stage.FIT} <= {at.stage for at in again.stages}
         assert kept_by(server_folder) == kept

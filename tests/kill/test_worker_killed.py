@@ -67,11 +67,11 @@ def service(server_folder: Path, tmp_path: Path) -> Iterator[tuple[Launched, Cli
 
 @pytest.fixture
 def training(service: tuple[Launched, Client], tmp_path: Path) -> tuple[Launched, Client, DistillConfig, str]:
-    """A job in the middle of its evaluate stage."""
+    """A job in the middle of its train stage."""
     launched, client = service
     body = config(write_zip(tmp_path / "data.zip", members()), prior={"kind": "pixels", "resolution": 16})
     job = client.submit(body)
-    until(client, job.id, lambda job: progress(job, Stage.EVALUATE) > 0)
+    until(client, job.id, lambda job: progress(job, Stage.TRAIN) > 0)
     return launched, client, body, job.id
 
 
@@ -94,7 +94,7 @@ def test_a_job_whose_worker_is_killed_succeeds_once_by_a_second_attempt(training
     job = until(client, job_id, lambda job: job.has_ended, seconds=90)
     assert job.status == "succeeded", job.error
     assert time.monotonic() - killed < 90
-    assert attempts(client, job_id, Stage.EVALUATE) == 2
+    assert attempts(client, job_id, Stage.TRAIN) == 2
     assert (kinds(client, job_id).count("lease_lost"), kinds(client, job_id).count("succeeded")) == (1, 1)
     (archive,) = (found for found in client.artifacts(job_id) if found.name == "archive.zip")
     (undisturbed,) = distill(body, tmp_path / "undisturbed", access_to(tmp_path))
@@ -132,7 +132,7 @@ def test_a_paused_worker_that_lost_its_unit_changes_nothing_when_it_wakes(server
     ):
         uri = write_zip(tmp_path / "data.zip", members())
         job = client.submit(config(uri, prior={"kind": "pixels", "resolution": 16}))
-        until(client, job.id, lambda job: progress(job, Stage.EVALUATE) > 0)
+        until(client, job.id, lambda job: progress(job, Stage.TRAIN) > 0)
         (paused,) = (child for child in launched.family() if child.pid == busy_pid(client, job.id))
         os.kill(paused.pid, signal.SIGSTOP)
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from ddoq.batches import in_batches
+from ddoq.batches import in_batches, in_groups
 from ddoq.errors import OutOfMemoryError
 
 
@@ -69,3 +69,8 @@ def test_other_errors_are_not_taken_for_want_of_memory():
 
     with pytest.raises(RuntimeError, match="something else"):
         list(in_batches([1], 1, fail, print))
+
+
+def test_groups_are_as_large_as_may_be_and_keep_the_order() -> None:
+    assert list(in_groups([3, 1, 2, 9, 1, 1, 1], int, 4)) == [[3, 1], [2], [9], [1, 1, 1]]
+    assert list(in_groups([], int, 4)) == []

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ddoq.contender_names import SAME_LABELS
 from ddoq.contenders import draw_random, gather_contenders, read_choice, stream_test
 from ddoq.datasets import open_dataset
 from ddoq.labels import SoftLabels
@@ -25,6 +26,25 @@ def ragged(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 def contenders_of(one: Finished) -> dict[str, tuple[TrainingSet, ...]]:
     return gather_contenders(one.config, one.dataset, one.latents, one.books, one.images)
+
+
+@pytest.mark.parametrize("name", ["distilled", "uniform weights", "medoids", "random real"])
+def test_a_contender_that_is_loaded_alone_is_the_one_among_all(ragged: Finished, name: str) -> None:
+    one = ragged
+    alone = gather_contenders(one.config, one.dataset, one.latents, one.books, one.images, only=[name])
+    assert list(alone) == [name]
+    for mine, its in zip(alone[name], contenders_of(one)[name], strict=True):
+        assert torch.equal(mine.images, its.images)
+        assert torch.equal(mine.weights, its.weights)
+
+
+def test_random_images_with_the_teachers_labels_can_be_loaded_alone(ragged: Finished) -> None:
+    one, logits = ragged, torch.arange(3.0)[:, None, None].expand(3, 10, 3).half()
+    labels = SoftLabels(logits[0], (logits[1], logits[2]))
+    alone = gather_contenders(one.config, one.dataset, one.latents, one.books, one.images, labels, [SAME_LABELS])
+    assert list(alone) == [SAME_LABELS]
+    found = [data.soft_labels for data in alone[SAME_LABELS]]
+    assert [float(soft.mean()) for soft in found if isinstance(soft, Tensor)] == [1, 2]
 
 
 def of_class(data: TrainingSet, label: int) -> Tensor:
