@@ -192,7 +192,7 @@ def test_epochs_give_each_budget_of_a_sweep_its_own_steps(
     assert [load_archive(archive).recipe.steps for archive in archives] == [2, 6]
     done = [(event.done, event.total) for event in events if event.stage is Stage.TRAIN]
     assert done == sorted(done)
-    assert done[-1] == (10 * 8, 10 * 8)  # in tenths of a step, however many contenders a budget has
+    assert done[-1] == (4 * 8, 4 * 8)  # four contenders
 
 
 def save_teacher(file: Path) -> dict[str, object]:

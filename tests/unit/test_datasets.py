@@ -105,6 +105,16 @@ def test_some_samples_are_given_without_the_others(kind, tmp_path):
     assert keys_of(dataset, keys=wanted) == wanted
 
 
+@pytest.mark.parametrize("kind", list(WRITERS))
+@pytest.mark.parametrize("places", [range(4), range(3, 11), range(11, 15), range(14, 99), range(5, 5)], ids=str)
+def test_places_of_a_split_are_those_of_the_whole_in_its_order(kind, places, tmp_path):
+    files = members(n_train=5, n_test=2) | {"train/cat/004.png": b"no image"}
+    dataset = opened(WRITERS[kind](tmp_path, files), tmp_path)
+    whole = [result.key for result in dataset.stream("train", 8)]
+    assert "cat/004.png" in whole
+    assert [result.key for result in dataset.stream("train", 8, places=places)] == whole[places.start : places.stop]
+
+
 @pytest.mark.parametrize("top", ["", "train/"])
 def test_what_is_held_out_is_in_one_split_only(top, tmp_path):
     files = {top + name: data for name, data in members(n_train=10, n_test=0).items()}

@@ -202,3 +202,15 @@ def test_a_file_written_by_the_datasets_library_is_read(tmp_path):
     dataset = opened((tmp_path / "train.parquet").as_uri(), tmp_path)
     assert dataset.class_names == ("wolf", "bear")
     assert len(labelled_keys(dataset, "train")) == 8
+
+
+@pytest.mark.parametrize("places", [range(3), range(2, 9), range(9, 16), range(15, 99)], ids=str)
+def test_places_of_a_split_are_those_of_the_whole_over_files_and_row_groups(places, tmp_path):
+    for number, labels in enumerate((["a", "b", None, "a", "b"] * 2, ["b", "a"] * 4)):
+        write(tmp_path / "data" / f"train-{number}.parquet", table_of(labels), row_group_size=3)
+    write(tmp_path / "data" / "test.parquet", table_of(["a", "b"]))
+    dataset = opened((tmp_path / "data").as_uri(), tmp_path)
+    whole = [(sample.key, sample.label) for sample in dataset.stream("train", 8)]
+    assert len(whole) == sum(dataset.counts["train"]) == 16
+    found = [(sample.key, sample.label) for sample in dataset.stream("train", 8, places=places)]
+    assert found == whole[places.start : places.stop]
