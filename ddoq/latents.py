@@ -60,17 +60,17 @@ class Latents:
 
     def of_class(self, label: int) -> Float[Tensor, "n d"]:
         """Gather the latents of one class, in the order of the shards."""
-        return torch.cat(list(self.stream_class(label)))
+        return torch.cat([self._nothing, *self.stream_class(label)])
 
     def stream_class(self, label: int) -> Iterator[Float[Tensor, "b d"]]:
         """Read the latents of one class a shard at a time."""
-        for shard in self.manifest.shards:
+        for shard in self._shards_of(label):
             with safe_open(self.folder / shard.file, framework="pt") as file:
                 yield file.get_slice("latents")[_rows(shard, label)].float()
 
     def rows_of_class(self, label: int, rows: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
         """Gather some rows of one class, in rising order, while no more than a shard of it is in memory."""
-        first, parts = 0, list[Tensor]()
+        first, parts = 0, [self._nothing]
         for z in self.stream_class(label):
             parts.append(z[rows[(rows >= first) & (rows < first + len(z))].sort().values - first])
             first += len(z)
@@ -87,9 +87,17 @@ class Latents:
     def keys(self, label: int) -> list[str]:
         """Dataset keys of the rows that `of_class` returns."""
         keys: list[str] = []
-        for shard in self.manifest.shards:
+        for shard in self._shards_of(label):
             keys += json.loads((self.folder / shard.file).with_suffix(".keys.json").read_text())[_rows(shard, label)]
         return keys
+
+    @property
+    def _nothing(self) -> Float[Tensor, "0 d"]:
+        return torch.empty(0, self.manifest.dimension)
+
+    def _shards_of(self, label: int) -> Iterator[Shard]:
+        """Those with any of a class: most datasets are in the order of their classes."""
+        return (shard for shard in self.manifest.shards if shard.counts[label])
 
 
 def open_latents(folder: Path) -> Latents:
