@@ -38,6 +38,7 @@ from jobs.errors import (
     MissingScopeError,
     QueueFullError,
     StorageFullError,
+    StorageRefusedError,
     StorageUnavailableError,
 )
 
@@ -67,6 +68,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     TeacherError: 422,
     QueueFullError: 429,
     DdoqError: 500,
+    StorageRefusedError: 500,
     DatabaseUnavailableError: 503,
     NotReadyError: 503,
     StorageUnavailableError: 503,

@@ -167,7 +167,7 @@ def _attempts_in_use(connection: Connection, prefixes: set[str]) -> set[str]:
     of_open = select(units).join(jobs, jobs.c.id == units.c.job_id).where(jobs.c.state.not_in(TERMINAL))
     found = connection.execute(of_open.where(tuple_(units.c.job_id, units.c.stage, units.c.index).in_(by_place)))
     in_use: set[str] = set()
-    for unit in found:
-        is_done = unit.state == UnitState.DONE
-        in_use |= {unit.prefix} if is_done else by_place[unit.job_id, unit.stage, unit.index]
+    for unit in found.mappings():
+        is_done = unit["state"] == UnitState.DONE
+        in_use |= {unit["prefix"]} if is_done else by_place[unit["job_id"], unit["stage"], unit["index"]]
     return in_use

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, Lateral, Subquery, func, select, true
+from sqlalchemy import Connection, FromClause, Subquery, func, select, true
 
 from jobs.claims import fixed
 from jobs.records import UnitState
@@ -40,7 +40,7 @@ def _line() -> Subquery:
     return line.where(claimable, waiting.c.n > 0).subquery()
 
 
-def _n_ready() -> Lateral:
+def _n_ready() -> FromClause:
     """Count the ready units of one job, but not all of many."""
     ready = units.c.state == fixed(UnitState.READY)
     few = select(units.c.id).where(units.c.job_id == jobs.c.id, ready).limit(COUNTED_UNITS).correlate(jobs).subquery()

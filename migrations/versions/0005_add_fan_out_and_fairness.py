@@ -1,5 +1,7 @@
 """Cut stages into blocks for many workers; add the stage train, priorities, deadlines, idempotency and workers."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -15,7 +17,7 @@ STATES = "'queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled'"
 ENDED = "'succeeded', 'failed', 'cancelled'"
 EXPIRING = "artifacts_deleted_at IS NULL AND finished_at IS NOT NULL"
 
-ON_JOBS = (
+ON_JOBS: tuple[sa.Column[Any], ...] = (
     sa.Column("priority", sa.SmallInteger(), server_default="1", nullable=False, comment="0 low, 1 normal, 2 high"),
     sa.Column("queue_deadline_at", sa.DateTime(timezone=True), comment="expires unless it has begun by then"),
     sa.Column("timeout_seconds", sa.Integer(), comment="fails when it has run so long since its first start"),
@@ -27,7 +29,7 @@ ON_JOBS = (
     sa.Column("artifacts_deleted_at", sa.DateTime(timezone=True)),
 )
 OPEN = "state IN ('queued', 'running', 'cancelling')"
-ON_UNITS = (
+ON_UNITS: tuple[sa.Column[Any], ...] = (
     sa.Column("protocol", sa.SmallInteger(), server_default="1", nullable=False, comment="what a worker has to speak"),
     sa.Column("out_of_memory", sa.Integer(), server_default="0", nullable=False, comment="attempts that ended so"),
     sa.Column("failures", JSONB(), server_default="[]", nullable=False, comment="why each attempt broke"),

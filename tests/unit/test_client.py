@@ -21,8 +21,8 @@ PROBLEM = {"code": "job.not_found", "detail": "there is no job job_7", "status":
 
 
 @contextmanager
-def server(status: int, body: bytes) -> Iterator[str]:
-    """Serve one answer to everything: the servers that our own never is."""
+def server(status: int, body: bytes, sent: list[bytes] | None = None) -> Iterator[str]:
+    """Serve one answer to everything: the servers that our own never is. `sent` gets what came in bodies."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -30,6 +30,10 @@ def server(status: int, body: bytes) -> Iterator[str]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            (sent if sent is not None else []).append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.do_GET()
 
         def log_request(self, *_: object) -> None:
             return
@@ -118,6 +122,19 @@ def test_the_service_of_a_data_folder_is_found(tmp_path: Path) -> None:
     with server(404, json.dumps(PROBLEM).encode()) as url:
         write_private(endpoint_file(tmp_path), Endpoint(url=url, key_file=tmp_path / "api-key").model_dump_json())
         assert run("watch", "job_7", "--data", str(tmp_path))[1].startswith("Error: job.not_found")
+
+
+def test_a_job_is_submitted_with_how_it_is_to_be_run(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"dataset": {"uri": "file:///d.zip"}}')
+    answer = {"id": "job_7", "status": "queued", "stages": [], "error": None, "figures": {}}
+    sent: list[bytes] = []
+    with server(202, json.dumps(answer).encode(), sent) as url:
+        code, output = run("submit", str(file), "--priority", "high", "--timeout", "90", url=url)
+    body = json.loads(sent[0])
+    assert (code, output) == (0, "job_7\n")
+    assert body["job"] == {"priority": "high", "queue_deadline_s": None, "timeout_s": 90}
+    assert body["dataset"]["uri"] == "file:///d.zip"
 
 
 @pytest.mark.parametrize("command", [["submit"], ["distill"]])
