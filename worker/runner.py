@@ -48,7 +48,7 @@ def open_bench(settings: Settings, draining: Flag) -> Iterator[Bench]:
     """Connect to the database and the object store; leave an empty scratch folder behind."""
     engine = create_engine(settings.database_url, pool_pre_ping=True)
     objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
-    yield Bench(settings, Leases(engine, settings.lease_seconds), objects, draining)
+    yield Bench(settings, Leases(engine, settings.lease_seconds, settings.max_attempts), objects, draining)
     engine.dispose()
     shutil.rmtree(settings.scratch, ignore_errors=True)
 
