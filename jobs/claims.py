@@ -41,7 +41,7 @@ ONE = literal_column("1", Integer)  # a bound limit keeps the server from keepin
 TOLD = ("stage", "index", "of", "attempt", "worker")  # of a unit, with each of its events
 
 
-def find_best_unit(connection: Connection, worker: str, token: str, lease: timedelta) -> RowMapping | None:
+def start_best_unit(connection: Connection, worker: str, token: str, lease: timedelta) -> RowMapping | None:
     """Start the best ready unit; answer its columns and its job's, or None when there is none.
 
     The answer's `id`, which is the job's, is None where that job has ended since the statement looked: nothing has

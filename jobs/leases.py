@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from ddoq.events import Stage
 from jobs.attempts import free, take_back
-from jobs.claims import close_done, find_best_unit, fixed, is_held, to_claim, told
+from jobs.claims import close_done, fixed, is_held, start_best_unit, to_claim, told
 from jobs.errors import LeaseLostError
 from jobs.fanout import mark_gone, mark_present, open_stage
 from jobs.records import Artifact, Claim, Failure, JobState, Order, UnitState
@@ -55,7 +55,7 @@ class Leases:
         token = uuid4().hex
         while True:
             with self._one_statement.connect() as connection:
-                started = find_best_unit(connection, worker, token, self._lease)
+                started = start_best_unit(connection, worker, token, self._lease)
             if started is None:
                 return None
             if started["id"] is not None:
