@@ -44,6 +44,10 @@ check: $(READY) ## check format, lint, types and import contracts
 bench-quantizer: $(READY) ## compare the quantizer with faiss, scikit-learn and D4M's pass
 	$(RUN)/python benchmarks/quantizer.py --best --plot docs/images/quantizer.svg $(if $(DATA),--data $(DATA))
 
+.PHONY: bench-claims
+bench-claims: $(READY) ## measure how many workers one database serves; OPTIONS="--workers 200 --seconds 60"
+	$(RUN)/python benchmarks/claims.py $(OPTIONS)
+
 .PHONY: scoreboard
 scoreboard: $(READY) ## measure DDOQ and its rivals on DATA (folder) into WORK; OPTIONS=--quick for the short form
 	$(RUN)/python benchmarks/scoreboard.py --data $(or $(DATA),../shared/data) --work $(or $(WORK),.scoreboard) $(OPTIONS)

@@ -100,7 +100,7 @@ def compare(url: str, server_pid: int, arguments: argparse.Namespace) -> None:
         with Watch(engine, server_pid) as watch:
             times = let_loose(url, arguments.workers, arguments.seconds, pace)
         n_done = len(times["finish"])
-        print(f"{title}: {n_done / arguments.seconds:.0f} units/s\n  {watch.told(n_done)}")
+        print(f"{title}: {n_done / arguments.seconds:.0f} units/s\n  {watch.told(n_done, sum(times.pop('processor')))}")
         for name, taken in times.items():
             p50, p99, worst = 1e3 * np.quantile(taken, (0.5, 0.99, 1))
             print(f"  {name:<9} p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   worst {worst:6.1f} ms   {len(taken)} calls")
@@ -131,14 +131,17 @@ def sizes(engine: Engine) -> str:
 
 
 def let_loose(url: str, n_workers: int, seconds: float, pace: float) -> Mapping[str, list[float]]:
-    """Run the workers in several processes; answer how long each of their calls took, by name."""
+    """Run the workers in several processes; answer how long each of their calls took, by name.
+
+    `processor` are the seconds of processor time of each process.
+    """
     begin_at = time.time() + IMPORT_SECONDS
     shares = [len(range(part, n_workers, N_PROCESSES)) for part in range(N_PROCESSES)]
     with ProcessPoolExecutor(N_PROCESSES, get_context("spawn")) as pool:
         parts = [pool.submit(run_workers, url, share, begin_at, seconds, pace) for share in shares]
         found = [part.result() for part in parts]
-    names = ("claim", "finish", "heartbeat")
-    return {name: [taken for part in found for taken in part[name]] for name in names}
+    names = ("claim", "finish", "heartbeat", "processor")
+    return {name: [taken for part in found for taken in part.get(name, [])] for name in names}
 
 
 def run_workers(url: str, n_workers: int, begin_at: float, seconds: float, pace: float) -> Mapping[str, list[float]]:
@@ -152,7 +155,7 @@ def run_workers(url: str, n_workers: int, begin_at: float, seconds: float, pace:
     for thread in threads:
         thread.join()
     engine.dispose()
-    return crew.times
+    return {**crew.times, "processor": [time.process_time()]}
 
 
 class Crew:
@@ -215,6 +218,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._before = self._server_seconds()
+        self._all_before = _busy_seconds()
         self._thread = threading.Thread(target=self._sample)
         self._thread.start()
         return self
@@ -238,13 +242,23 @@ class Watch:
                 self._busy[child.pid] = used.user + used.system
         return sum(self._busy.values())
 
-    def told(self, n_units: int) -> str:
-        """Say what was seen."""
-        spent = 1e3 * (sum(self._busy.values()) - self._before) / n_units
+    def told(self, n_units: int, of_workers: float) -> str:
+        """Say what was seen; `of_workers` are the seconds of processor time that the workers took."""
+        of_server = sum(self._busy.values()) - self._before
+        of_others = _busy_seconds() - self._all_before - of_server - of_workers
         waits = ", ".join(f"{kind} {n / self._n_samples:.2f}" for kind, n in self._waits.most_common())
+        server, workers = 1e3 * of_server / n_units, 1e3 * of_workers / n_units
         return (
-            f"the server used {spent:.1f} ms of processor a unit; connections at work, by what they wait for: {waits}"
+            f"processor: server {server:.1f} ms a unit, workers {workers:.1f} ms a unit, "
+            f"other programs {of_others:.0f} s; load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores\n"
+            f"  connections at work, by what they wait for: {waits}"
         )
+
+
+def _busy_seconds() -> float:
+    """Add up the processor time of all programs of this machine so far."""
+    all_times = psutil.cpu_times()
+    return float(sum(all_times) - all_times.idle - all_times.iowait)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ ONE = literal_column("1", Integer)  # a bound limit keeps the server from keepin
 TOLD = ("stage", "index", "of", "attempt", "worker")  # of a unit, with each of its events
 
 
-def find_best_unit(connection: Connection, worker: str, token: str, lease: timedelta) -> RowMapping | None:
+def start_best_unit(connection: Connection, worker: str, token: str, lease: timedelta) -> RowMapping | None:
     """Start the best ready unit; answer its columns and its job's, or None when there is none.
 
     The answer's `id`, which is the job's, is None where that job has ended since the statement looked: nothing has
@@ -73,10 +73,14 @@ def to_claim(started: RowMapping, worker: str, token: str) -> Claim:
     )
 
 
-def close_done(connection: Connection, claim: Claim, peak_bytes: int | None) -> LockedJob | None:
-    """Mark a unit done, and hold its job; None when the lease is over, or the job: then roll back."""
+def close_done(connection: Connection, claim: Claim, peak_bytes: int | None, *, n_others: int = 0) -> LockedJob | None:
+    """Mark a unit done, and hold its job.
+
+    Answers None, and has changed nothing, when the lease is over, or the job, or fewer than `n_others` other units of
+    the job are being run.
+    """
     given = {"by_unit": claim.unit_id, "by_token": claim.token, "at_prefix": claim.prefix, "peak": peak_bytes}
-    row = connection.execute(_finishing(), {**given, "told": told(claim)}).one_or_none()
+    row = connection.execute(_finishing(n_others), {**given, "told": told(claim)}).one_or_none()
     return LockedJob(row.id, row.owner, JobState(row.state), row.n_running) if row else None
 
 
@@ -173,7 +177,19 @@ def _started(picked: CTE, job: CTE) -> CTE:
 
 
 @cache
-def _finishing() -> Select[Any]:
+def _finishing(n_others: int) -> Select[Any]:
+    unit_id, token = bindparam("by_unit", type_=BigInteger), bindparam("by_token", type_=Text)
+    unit = select(units.c.id, units.c.job_id).where(is_held(unit_id, token)).with_for_update().cte("unit")
+    lives = jobs.c.state.in_([fixed(state) for state in sorted(HELD)])
+    among = select(jobs.c.id).where(jobs.c.id == unit.c.job_id, lives, jobs.c.n_running > n_others)
+    closed = _closed(unit, among.with_for_update(key_share=True, of=jobs).cte("job"))
+    change = update(jobs).where(jobs.c.id == closed.c.job_id).values(n_running=jobs.c.n_running - 1)
+    moved = counted(change, jobs.c.owner, jobs.c.state, jobs.c.n_running)
+    event = tell(moved, EventKind.UNIT_FINISHED, bindparam("told", type_=JSON)).cte("event")
+    return select(moved).add_cte(event)
+
+
+def _closed(unit: CTE, job: CTE) -> CTE:
     done = {
         "state": UnitState.DONE,
         "prefix": bindparam("at_prefix", type_=Text),
@@ -182,10 +198,5 @@ def _finishing() -> Select[Any]:
         "lease_expires_at": None,
         "finished_at": now(),
     }
-    held = is_held(bindparam("by_unit", type_=BigInteger), bindparam("by_token", type_=Text))
-    closed = update(units).where(held).values(done).returning(units.c.job_id).cte("closed")
-    lives = jobs.c.state.in_([fixed(state) for state in sorted(HELD)])
-    change = update(jobs).where(jobs.c.id == closed.c.job_id, lives).values(n_running=jobs.c.n_running - 1)
-    moved = counted(change, jobs.c.owner, jobs.c.state, jobs.c.n_running)
-    event = tell(moved, EventKind.UNIT_FINISHED, bindparam("told", type_=JSON)).cte("event")
-    return select(moved).add_cte(event)
+    close = update(units).where(units.c.id == unit.c.id, unit.c.job_id == job.c.id)
+    return close.values(done).returning(units.c.job_id).cte("closed")

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from ddoq.events import Stage
 from jobs.attempts import free, take_back
-from jobs.claims import close_done, find_best_unit, fixed, is_held, to_claim, told
+from jobs.claims import close_done, fixed, is_held, start_best_unit, to_claim, told
 from jobs.errors import LeaseLostError
 from jobs.fanout import mark_gone, mark_present, open_stage
 from jobs.records import Artifact, Claim, Failure, JobState, Order, UnitState
@@ -55,7 +55,7 @@ class Leases:
         token = uuid4().hex
         while True:
             with self._one_statement.connect() as connection:
-                started = find_best_unit(connection, worker, token, self._lease)
+                started = start_best_unit(connection, worker, token, self._lease)
             if started is None:
                 return None
             if started["id"] is not None:
@@ -115,6 +115,9 @@ class Leases:
         Raises:
             LeaseLostError: the unit is no longer this worker's; nothing was kept.
         """
+        is_plain = not artifacts and not figures and blocks is None
+        if is_plain and self._finish_among_others(claim, peak_bytes):
+            return 0
         with self._engine.begin() as connection:
             job = close_done(connection, claim, peak_bytes)
             if job is None:
@@ -123,6 +126,11 @@ class Leases:
             if blocks is not None:
                 connection.execute(update(jobs).where(jobs.c.id == job.id).values(blocks=dict(blocks)))
             return _go_on(connection, job, claim)
+
+    def _finish_among_others(self, claim: Claim, peak_bytes: int | None) -> bool:
+        """Finish a unit after which others are still being run, so that nothing follows from it."""
+        with self._one_statement.connect() as connection:
+            return close_done(connection, claim, peak_bytes, n_others=1) is not None
 
     def give_back(self, claim: Claim, reason: str | None = None) -> None:
         """Let another worker do the unit: this one is leaving, or has another `reason`. Not held against the unit.

@@ -20,11 +20,11 @@ def make_engine(database_url: str) -> Engine:
     )
 
 
-def upgrade(database_url: str) -> None:
-    """Bring the schema up to date. Safe to call from several processes at once."""
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Bring the schema up to date, or to an older revision. Safe to call from several processes at once."""
     config = _config()
     config.attributes["database_url"] = database_url
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def is_at_head(engine: Engine) -> bool:

@@ -30,7 +30,7 @@ def store(engine: Engine) -> Store:
 
 @pytest.fixture
 def leases(engine: Engine, settings: Settings) -> Leases:
-    return Leases(engine, settings.lease_seconds)
+    return Leases(engine, settings.lease_seconds, settings.max_attempts)
 
 
 @pytest.fixture

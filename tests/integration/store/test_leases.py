@@ -22,6 +22,7 @@ WRITES: dict[str, Callable[[Leases, Claim], object]] = {
     "heartbeat": lambda leases, claim: leases.heartbeat(claim),
     "report": lambda leases, claim: leases.report(claim, 1, 2),
     "finish": lambda leases, claim: leases.finish(claim, [Artifact("a", "k", 1, "0" * 64, "x/y")], {"f": 1.0}),
+    "crash": lambda leases, claim: leases.crash(claim, "a broken disk"),
     "give_back": lambda leases, claim: leases.give_back(claim),
     "fail": lambda leases, claim: leases.fail(claim, FAILURE),
     "stop_cancelled": lambda leases, claim: leases.stop_cancelled(claim),

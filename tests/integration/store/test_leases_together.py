@@ -23,6 +23,7 @@ from jobs.sweep import Sweeper
 from tests.job_steps import CONFIG, expire, reach, split, take
 
 STORM_SECONDS = 3
+BLOCKS = {Stage.ENCODE: 40, Stage.QUANTIZE: 2}
 
 
 def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -147,10 +148,14 @@ class Storm:
             leases.stop_cancelled(claim)
             return
         luck = rng.random()
-        if luck < 0.7:
-            leases.finish(claim)
-        elif luck < 0.8:
+        if luck < 0.6:
+            leases.finish(claim, blocks=BLOCKS if claim.stage is Stage.READ else None)
+        elif luck < 0.7:
             leases.give_back(claim)
+        elif luck < 0.75:
+            leases.crash(claim, "bad luck", out_of_memory=luck < 0.72)
+        elif luck < 0.8:
+            leases.crash_lost(claim.unit_id, claim.token, "bad luck")
         elif luck < 0.85:
             leases.fail(claim, Failure("dataset.invalid", "bad luck", retryable=False))
         else:
@@ -198,6 +203,14 @@ def test_a_storm_of_calls_meets_no_deadlock_and_leaves_every_job_in_order(storm:
         ends = [event.kind for event in events if event.kind in TERMINAL]
         assert ends == ([job.state] if job.state in TERMINAL else [])
         assert not ends or events[-1].kind == ends[0]
+
+
+def test_a_storm_leaves_the_running_units_counted_right(storm: Storm, engine: Engine) -> None:
+    storm.blow()
+    counted = text("SELECT id, n_running FROM jobs WHERE n_running > 0 ORDER BY id")
+    running = text("SELECT job_id, count(*) FROM units WHERE state = 'running' GROUP BY job_id ORDER BY job_id")
+    with engine.connect() as connection:
+        assert connection.execute(counted).all() == connection.execute(running).all()
 
 
 def test_a_storm_leaves_no_unit_running_that_nobody_holds(storm: Storm, sweeper: Sweeper, engine: Engine) -> None:

@@ -9,6 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
+from ddoq.events import Stage
+from jobs.leases import Leases
 from jobs.schema import is_at_head, make_engine, upgrade
 from jobs.settings import Settings
 from jobs.tables import metadata
@@ -20,6 +22,16 @@ WHERE connamespace = current_schema()::regnamespace AND conrelid::regclass::text
 INDEXES = """
 SELECT indexname, replace(indexdef, current_schema(), '') FROM pg_indexes
 WHERE schemaname = current_schema() AND tablename <> 'alembic_version' ORDER BY 1
+"""
+OLD_JOB = """
+INSERT INTO jobs (id, owner, state, stage, config) VALUES
+    ('job', 'ada', 'running', 'quantize', '{"dataset": {"uri": "file:///data/x.zip"}}');
+INSERT INTO units (job_id, stage, "index", "of", state, attempt, prefix, lease_token, lease_expires_at) VALUES
+    ('job', 'read', 0, 1, 'done', 1, 'jobs/job/read/0/1', NULL, NULL),
+    ('job', 'encode', 1, 2, 'done', 3, 'jobs/job/encode/1/3', NULL, NULL),
+    ('job', 'encode', 0, 2, 'done', 2, 'jobs/job/encode/0/2', NULL, NULL),
+    ('job', 'quantize', 0, 2, 'running', 1, NULL, 'token', now()),
+    ('job', 'quantize', 1, 2, 'ready', 0, NULL, NULL, NULL);
 """
 
 
@@ -79,3 +91,15 @@ def test_two_processes_may_upgrade_at_once(empty_settings: Settings, empty: Engi
     both = [subprocess.Popen(command) for _ in range(2)]
     assert [one.wait() for one in both] == [0, 0]
     assert is_at_head(empty)
+
+
+def test_a_job_that_ran_before_the_upgrade_goes_on_behind_it(empty_settings: Settings, empty: Engine) -> None:
+    upgrade(empty_settings.database_url, "0004")
+    with empty.begin() as connection:
+        connection.exec_driver_sql(OLD_JOB)
+    upgrade(empty_settings.database_url)
+    claim = Leases(empty, lease_seconds=60).claim("worker")
+    assert claim is not None
+    encoded = ("jobs/job/encode/0/2", "jobs/job/encode/1/3")
+    assert claim.inputs == {Stage.READ: ("jobs/job/read/0/1",), Stage.ENCODE: encoded}
+    assert rows(empty, "SELECT n_running FROM jobs") == [(2,)]
