@@ -136,9 +136,7 @@ class FaultProxy:
                 asked.read(_length(head))
         client.sendall(INTERNAL_ERROR)
 
-    def _relay(
-        self, client: socket.socket, body_limit: int | None = None, bytes_per_second: int | None = None
-    ) -> None:
+    def _relay(self, client: socket.socket, body_limit: int | None = None, bytes_per_second: int | None = None) -> None:
         """Pass one request on and its answer back; at most `body_limit` bytes of either body."""
         with client.makefile("rb") as asked, socket.create_connection(self._upstream) as server:
             head = _read_head(asked)
@@ -186,7 +184,7 @@ def _pour(source: BinaryIO, sink: socket.socket, n_bytes: int | None, bytes_per_
     left = n_bytes
     while left is None or left > 0:
         size = CHUNK_BYTES if bytes_per_second is None else max(1, bytes_per_second // 10)
-        chunk = source.read1(size if left is None else min(size, left))  # type: ignore[attr-defined]
+        chunk = source.read1(size if left is None else min(size, left))
         if not chunk:
             return
         sink.sendall(chunk)

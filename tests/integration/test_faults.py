@@ -38,7 +38,7 @@ class Bucket:
     def put(self, key: str, body: bytes) -> None:
         self.client.put_object(Bucket=self.name, Key=key, Body=body)
 
-    def keys(self) -> set[str]:
+    def stored(self) -> set[str]:
         return {entry["Key"] for entry in self.client.list_objects_v2(Bucket=self.name)["Contents"]}
 
 
@@ -72,7 +72,7 @@ def test_a_fault_reaches_the_client_and_ends_with_its_block(bucket, proxy, fault
 def test_an_upload_that_is_cut_short_stores_nothing(bucket, proxy):
     with proxy.spoiling(Cutting(after_bytes=1000)), pytest.raises((BotoCoreError, ClientError)):
         bucket.put("torn", BODY)
-    assert "torn" not in bucket.keys()
+    assert "torn" not in bucket.stored()
 
 
 def test_only_every_third_request_fails(bucket, proxy):
