@@ -14,7 +14,7 @@ from ddoq.events import Stage
 from tests.pictures import access_to, members, write_zip
 
 QUICK_STUDENTS = {"seeds": 1, "steps": 20, "width": 8, "batch_size": 8}
-SLOW_STUDENTS = {**QUICK_STUDENTS, "steps": 1500}  # some seconds of training
+SLOW_STUDENTS = {**QUICK_STUDENTS, "steps": 500}  # some seconds of training
 TEACHER = {"kind": "train", "network": "convnet-3", "width": 8, "steps": 20, "batch_size": 8}
 PIXELS = {"kind": "pixels", "resolution": 16}
 BATCH = 4

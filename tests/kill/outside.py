@@ -1,5 +1,6 @@
 """PostgreSQL, Valkey and S3 outside of `ddoq up`, so that each can be killed, started again or spoilt under it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -92,8 +93,10 @@ class Outside:
 
     def stored(self, job_id: str) -> set[str]:
         """List the keys that the object store has of a job: its files lie in a folder."""
-        files = self.object_file(f"jobs/{job_id}").rglob("*")
-        return {file.relative_to(self._bucket).as_posix() for file in files if file.is_file()}
+        found = os.walk(self.object_file(f"jobs/{job_id}"))  # unlike rglob, bears folders that vanish meanwhile
+        return {
+            (Path(folder) / name).relative_to(self._bucket).as_posix() for folder, _, names in found for name in names
+        }
 
     def object_file(self, key: str) -> Path:
         """Name the file in which the object store keeps an object."""
