@@ -32,7 +32,7 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
     "",
     operation_id="list_artifacts",
     summary="List the files of a job",
-    responses=problems(401, 403, 404),
+    responses=problems(401, 403, 404, 410),
 )
 def list_artifacts(caller: Reader, job_id: JobId, using: Using) -> ArtifactList:
     """List names, sizes and checksums."""
@@ -44,7 +44,7 @@ def list_artifacts(caller: Reader, job_id: JobId, using: Using) -> ArtifactList:
     operation_id="inspect_artifact",
     summary="Ask for a file's size and checksum",
     response_class=Response,
-    responses=problems(401, 403, 404),
+    responses=problems(401, 403, 404, 410),
 )
 def inspect_artifact(request: Request, caller: Reader, job_id: JobId, name: Name, using: Using) -> Response:
     """Answer as a download of the whole file would, without its bytes."""
@@ -60,7 +60,7 @@ def inspect_artifact(request: Request, caller: Reader, job_id: JobId, name: Name
     operation_id="download_artifact",
     summary="Download a file",
     response_class=Response,
-    responses={**_DOWNLOADS, **problems(401, 403, 404, 416, 503)},
+    responses={**_DOWNLOADS, **problems(401, 403, 404, 410, 416, 503)},
 )
 def download_artifact(
     request: Request,

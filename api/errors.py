@@ -26,7 +26,7 @@ from ddoq.errors import DdoqError
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong. `pointer`: JSON pointer into the body, or `?name` for a parameter of the query."""
+    """One thing that is wrong. `pointer`: JSON pointer into the body, or `?name` of the query, `name:` of a header."""
 
     pointer: str
     code: str

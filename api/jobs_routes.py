@@ -4,7 +4,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Reader, Writer
@@ -13,18 +13,30 @@ from api.openapi import body_of, problems
 from api.paths import JobId
 from api.services import Services, Using
 from api.shapes import job_path, show_events, show_job
-from api.views import EventPage, JobPage, JobView
-from ddoq.config import DistillConfig
+from api.views import EventPage, JobPage, JobRequest, JobView
 from jobs.admission import admit
 from jobs.errors import JobEndedError, QueueUnavailableError
 from jobs.records import ApiKey, Job, JobState
 from jobs.states import TERMINAL
+from jobs.store import Idempotency, Submitted
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_SECONDS = "2"
 EXAMPLE = {"dataset": {"uri": "s3://datasets/flowers.zip"}, "images_per_class": 10}
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern="^[ -~]*$",
+        description="Any text of printable ASCII, new for each job: a request that is sent again makes no second job.",
+    ),
+]
 
 
 class Paging(BaseModel):
@@ -52,22 +64,29 @@ class Following(BaseModel):
     summary="Ask for a distillation",
     status_code=202,
     response_description="The job is queued; `Location` says where to watch it.",
-    responses=problems(400, 401, 403, 413, 415, 422),
-    openapi_extra=body_of(DistillConfig, EXAMPLE),
+    responses=problems(400, 401, 403, 413, 415, 422, 429),
+    openapi_extra=body_of(JobRequest, EXAMPLE),
 )
 def submit_job(
     caller: Writer,
-    config: Annotated[DistillConfig, Depends(json_body(DistillConfig))],
+    request: Annotated[JobRequest, Depends(json_body(JobRequest))],
     using: Using,
     response: Response,
     background: BackgroundTasks,
+    key: IdempotencyKey = None,
 ) -> JobView:
-    """Check what can be checked without reading the data, and queue the job."""
-    admit(config, using.settings)
-    job = using.store.submit(caller.owner, config)
-    background.add_task(_wake, using)
-    response.headers["Location"] = job_path(job.id)
-    return _show(job, response)
+    """Check what can be checked without reading the data, and queue the job.
+
+    A request that is sent again with its `Idempotency-Key` is answered with the job that it made the first time, and
+    with `Idempotency-Replayed: true`.
+    """
+    submitted = _submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
+    if submitted.is_new:
+        background.add_task(_wake, using)
+    else:
+        response.headers["Idempotency-Replayed"] = "true"
+    response.headers["Location"] = job_path(submitted.job.id)
+    return _show(submitted.job, response)
 
 
 @router.get(
@@ -125,6 +144,16 @@ def list_events(caller: Reader, job_id: JobId, following: Annotated[Following, Q
     """List events, oldest first; ask again with `next_after` for more."""
     events = using.store.events(caller.owner, job_id, following.after, following.limit)
     return show_events(events, following.after)
+
+
+def _submit(using: Services, owner: str, request: JobRequest, idempotency: Idempotency | None) -> Submitted:
+    """Queue a job that is admitted; one that came before was, whatever has become of its dataset since."""
+    before = using.store.submitted(owner, idempotency) if idempotency else None
+    if before is not None:
+        return Submitted(before, is_new=False)
+    config = request.config
+    admit(config, using.settings)
+    return using.store.submit_once(owner, config, request.job, idempotency)
 
 
 def _cancel(using: Services, caller: ApiKey, job_id: str) -> Job:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.problems import MEDIA_TYPE, Problem
-from api.views import NewKey
+from api.views import JobRequest, NewKey
 from ddoq.config import DistillConfig
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -55,7 +55,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
         )
         _, extra = models_json_schema(
-            [(Problem, "serialization"), (DistillConfig, "validation"), (NewKey, "validation")],
+            [
+                (Problem, "serialization"),
+                (DistillConfig, "validation"),
+                (JobRequest, "validation"),
+                (NewKey, "validation"),
+            ],
             ref_template=_REFERENCE,
         )
         schemas = document["components"]["schemas"]

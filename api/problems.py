@@ -29,11 +29,15 @@ from api.errors import (
 )
 from ddoq.errors import ConfigError, DatasetError, DdoqError, PriorError, TeacherError
 from jobs.errors import (
+    ArtifactExpiredError,
+    IdempotencyMismatchError,
     JobEndedError,
     JobNotFoundError,
     KeyNotFoundError,
     KeyRejectedError,
     MissingScopeError,
+    QueueFullError,
+    StorageFullError,
     StorageUnavailableError,
 )
 
@@ -50,22 +54,27 @@ STATUSES: Mapping[type[DdoqError], int] = {
     PathNotFoundError: 404,
     MethodNotAllowedError: 405,
     JobEndedError: 409,
+    ArtifactExpiredError: 410,
     BodyTooLargeError: 413,
     ContentTypeError: 415,
     RangeNotSatisfiableError: 416,
     ConfigError: 422,
     CursorError: 422,
     DatasetError: 422,
+    IdempotencyMismatchError: 422,
     InvalidRequestError: 422,
     PriorError: 422,
     TeacherError: 422,
+    QueueFullError: 429,
     DdoqError: 500,
     DatabaseUnavailableError: 503,
     NotReadyError: 503,
     StorageUnavailableError: 503,
+    StorageFullError: 507,
 }
 """The status of an error is that of the nearest class above it."""
 
+RETRYABLE = frozenset({429, 503, 507})
 _POINTERS: Mapping[type[DdoqError], str] = {
     DatasetError: "/dataset/uri",
     PriorError: "/prior/model",
@@ -83,7 +92,8 @@ class FaultView(BaseModel):
     """One thing that is wrong with the request."""
 
     pointer: str = Field(
-        description="RFC 6901 pointer into the body; `?name` for a parameter of the query; empty for the whole."
+        description="RFC 6901 pointer into the body; `?name` for a parameter of the query; `name:` for a "
+        "header; empty for the whole."
     )
     code: str = Field(description="What is wrong, for programs.")
     message: str = Field(description="What is wrong, for people.")
@@ -118,7 +128,7 @@ def problem_response(request: Request, error: DdoqError) -> Response:
         detail=str(error),
         code=error.code,
         request_id=request.state.request_id,
-        retryable=status == 503,
+        retryable=status in RETRYABLE,
         errors=[FaultView(pointer=f.pointer, code=f.code, message=f.message) for f in _faults(error)],
     )
     return Response(problem.model_dump_json(), status, _headers(error, status), MEDIA_TYPE)
@@ -135,7 +145,9 @@ def _headers(error: DdoqError, status: int) -> dict[str, str]:
     headers = dict(error.headers) if isinstance(error, RequestError) else {}
     if type(error) in _CHALLENGES:
         headers["WWW-Authenticate"] = _CHALLENGES[type(error)]
-    if status == 503:
+    if isinstance(error, QueueFullError):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    elif status == 503:
         headers["Retry-After"] = "5"
     return headers
 
@@ -167,8 +179,12 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 async def _on_parameters(request: Request, error: RequestValidationError) -> Response:
-    faults = [Fault(f"?{fault['loc'][-1]}", fault["type"], fault["msg"]) for fault in error.errors()]
+    faults = [Fault(_parameter(*fault["loc"]), fault["type"], fault["msg"]) for fault in error.errors()]
     return problem_response(request, InvalidRequestError(summarise(faults), faults))
+
+
+def _parameter(where: str, *names: str | int) -> str:
+    return f"{names[-1]}:" if where == "header" else f"?{names[-1]}"
 
 
 async def _on_database(request: Request, _error: OperationalError) -> Response:

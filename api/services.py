@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from api.cursors import Cursors
 from jobs.artifacts import ObjectStore, make_s3_client
+from jobs.backpressure import QueueLimits
 from jobs.keys import Keys
 from jobs.queue import Queue, make_celery
 from jobs.schema import make_engine
@@ -34,7 +35,7 @@ def open_services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         engine=engine,
-        store=Store(engine),
+        store=Store(engine, QueueLimits(settings.max_queued_per_key, settings.max_queued)),
         keys=Keys(engine, settings.key_pepper),
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=Queue(make_celery(settings)),

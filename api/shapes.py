@@ -1,6 +1,6 @@
 """Records of `jobs` to views. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 from urllib.parse import quote
@@ -15,10 +15,15 @@ from api.views import (
     JobView,
     KeyView,
     StageView,
+    UnitCounts,
 )
 from ddoq.events import Stage
-from jobs.records import ApiKey, Artifact, Failure, Job, JobEvent, Unit, UnitState
+from jobs.records import ApiKey, Artifact, Failure, Job, JobEvent, StageUnits
 from jobs.states import TERMINAL
+
+NO_UNITS = StageUnits(
+    n_ready=0, n_running=0, n_done=0, done=0, total=0, attempts=0, started_at=None, finished_at=None, peak_bytes=None
+)
 
 
 def show_job(job: Job, now: datetime) -> JobView:
@@ -32,44 +37,50 @@ def show_job(job: Job, now: datetime) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         config=job.config,
-        stages=[_show_stage(stage, job, end) for stage in job.config.stages],
+        priority=job.priority,
+        queue_position=job.queue_position,
+        queue_deadline_at=job.queue_deadline_at,
+        timeout_s=job.timeout_seconds,
+        expires_at=job.expires_at,
+        stages=[
+            _show_stage(stage, job.stages.get(stage), end, has_ended=job.state in TERMINAL)
+            for stage in job.config.stages
+        ],
         error=_show_failure(job.failure) if job.failure else None,
         figures=dict(job.figures),
         links=_links(job.id),
     )
 
 
-def _show_stage(stage: Stage, job: Job, end: datetime) -> StageView:
-    units = [unit for unit in job.units if unit.stage == stage]
+def _show_stage(stage: Stage, units: StageUnits | None, end: datetime, *, has_ended: bool) -> StageView:
+    if units is None:
+        units = NO_UNITS
     return StageView(
         stage=stage,
-        status=_stage_status(units, has_ended=job.state in TERMINAL),
-        done=sum(unit.done for unit in units),
-        total=sum(unit.total for unit in units),
+        status=_stage_status(units, has_ended=has_ended),
+        done=units.done,
+        total=units.total,
+        units=UnitCounts(ready=units.n_ready, running=units.n_running, done=units.n_done),
         seconds=_seconds(units, end),
-        peak_bytes=max((unit.peak_bytes for unit in units if unit.peak_bytes is not None), default=None),
-        attempts=max((unit.attempt for unit in units), default=0),
+        peak_bytes=units.peak_bytes,
+        attempts=units.attempts,
     )
 
 
-def _stage_status(
-    units: Sequence[Unit], *, has_ended: bool
-) -> Literal["pending", "ready", "running", "done", "stopped"]:
-    if not units:
+def _stage_status(units: StageUnits, *, has_ended: bool) -> Literal["pending", "ready", "running", "done", "stopped"]:
+    if units == NO_UNITS:
         return "pending"
-    if all(unit.state is UnitState.DONE for unit in units):
+    if not units.n_ready and not units.n_running:
         return "done"
     if has_ended:
         return "stopped"
-    return "ready" if all(unit.state is UnitState.READY for unit in units) else "running"
+    return "running" if units.n_running or units.n_done else "ready"
 
 
-def _seconds(units: Sequence[Unit], end: datetime) -> float | None:
-    starts = [unit.started_at for unit in units if unit.started_at]
-    if not starts:
+def _seconds(units: StageUnits, end: datetime) -> float | None:
+    if units.started_at is None:
         return None
-    finishes = [unit.finished_at if unit.state is UnitState.DONE and unit.finished_at else end for unit in units]
-    return round((max(finishes) - min(starts)).total_seconds(), 3)
+    return round(((units.finished_at or end) - units.started_at).total_seconds(), 3)
 
 
 def _show_failure(failure: Failure) -> FailureView:

@@ -1,36 +1,57 @@
-"""The sweep, in a thread beside the requests. Every API process runs one; the database elects which of them works."""
+"""The sweep and the scan for orphans, in threads beside the requests.
+
+Every API process runs both; the database elects which of them works.
+"""
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.services import Services
 from ddoq.errors import DdoqError
+from jobs.orphans import OrphanScanner
 from jobs.sweep import Sweeper
+
+ASK_SECONDS = 60.0  # how often at most a process asks whether a scan is due
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def sweeping(services: Services) -> Iterator[None]:
-    """Sweep every `settings.sweep_seconds` until the block ends; wait for a sweep that is under way."""
+    """Sweep and scan, as often as the settings say, until the block ends; wait for what is under way."""
     ended = threading.Event()
-    thread = threading.Thread(target=_sweep_until, args=(ended, services), name="sweeper", daemon=True)
-    thread.start()
+    settings, engine, objects = services.settings, services.engine, services.objects
+    sweeper = Sweeper(engine, objects, services.queue, settings)
+    scanner = OrphanScanner(engine, objects, settings.orphan_scan_seconds)
+    threads = [
+        _repeat("sweeper", sweeper.sweep, settings.sweep_seconds, ended),
+        _repeat(
+            "scanner",
+            lambda: scanner.scan_when_due(ended.is_set),
+            min(settings.orphan_scan_seconds, ASK_SECONDS),
+            ended,
+        ),
+    ]
     try:
         yield
     finally:
         ended.set()
-        thread.join(timeout=10)
+        for thread in threads:
+            thread.join(timeout=10)
 
 
-def _sweep_until(ended: threading.Event, services: Services) -> None:
-    sweeper = Sweeper(services.engine, services.objects, services.queue, services.settings.max_attempts)
-    while not ended.wait(services.settings.sweep_seconds):
-        try:
-            sweeper.sweep()
-        except (SQLAlchemyError, DdoqError, ValueError) as error:  # a row that cannot be read is a ValueError
-            log.warning("the sweep failed and will be tried again: %s", error)
+def _repeat(name: str, act: Callable[[], object], seconds: float, ended: threading.Event) -> threading.Thread:
+    def run() -> None:
+        while not ended.wait(seconds):
+            try:
+                act()
+            except (SQLAlchemyError, DdoqError, ValueError) as error:  # a row that cannot be read is a ValueError
+                log.warning("the %s failed and will try again: %s", name, error)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread

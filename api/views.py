@@ -1,6 +1,8 @@
 """What goes over the wire: the shape of every answer and of every body, with its description."""
 
+import json
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,11 +10,37 @@ from pydantic import BaseModel, ConfigDict, Field
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.keys import Scope
+from jobs.options import JobOptions, Priority
 from jobs.records import JobState
 
 
 class View(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class JobRequest(DistillConfig):
+    """The config of a distillation, and beside it how the job is to be run."""
+
+    job: JobOptions = JobOptions()
+
+    @property
+    def config(self) -> DistillConfig:
+        """The config alone."""
+        return DistillConfig.model_validate({name: getattr(self, name) for name in DistillConfig.model_fields})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was asked for, however it was written; defaults that were left out do not count."""
+        given = self.model_dump(mode="json", exclude_unset=True)
+        return sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+
+
+class UnitCounts(View):
+    """How many of the units of a stage wait for a worker, are worked on, and are done."""
+
+    ready: int
+    running: int
+    done: int
 
 
 class StageView(View):
@@ -23,7 +51,10 @@ class StageView(View):
         description="pending: not its turn; ready: waits for a worker; stopped: the job ended in the middle of it."
     )
     done: int = Field(description="Finished pieces of `total`; what a piece is differs between stages.")
-    total: int = Field(description="Pieces; 0 until known.")
+    total: int = Field(
+        description="Pieces; 0 until known, and while not all units have begun what those that have make of all."
+    )
+    units: UnitCounts = Field(description="The parts that workers take of it; all 0 before its turn.")
     seconds: float | None = Field(description="From its first start to its end, or until now; null before it starts.")
     peak_bytes: int | None = Field(
         description="Resident memory at most of a process that worked on it; null before its first end."
@@ -53,14 +84,19 @@ class JobView(View):
     """One distillation that was asked for."""
 
     id: str = Field(description="`job_` and 26 characters; sorts by age.")
-    status: JobState = Field(description="succeeded, failed and cancelled are final.")
+    status: JobState = Field(description="succeeded, failed, cancelled and expired are final.")
     stage: Stage = Field(description="The step the job is in, or ended in.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    priority: Priority
+    queue_position: int | None = Field(description="1 for the job that is begun next; null unless it is queued.")
+    queue_deadline_at: datetime | None = Field(description="It expires unless it has begun by then.")
+    timeout_s: int | None = Field(description="It fails when it has not ended so many seconds after its first start.")
+    expires_at: datetime | None = Field(description="Its artifacts are deleted then; null until it has ended.")
     config: DistillConfig = Field(description="The config as it is run, defaults filled in.")
     stages: list[StageView] = Field(description="Every step, in order.")
-    error: FailureView | None = Field(description="Only when the job failed.")
+    error: FailureView | None = Field(description="Only when the job failed or expired.")
     figures: dict[str, float] = Field(
         description="The report's numbers by name, once there are any; of several budgets, each name behind that of "
         "its budget, as in `ipc-10.distortion`."

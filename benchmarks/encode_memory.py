@@ -79,8 +79,8 @@ def apart(stage: Callable[..., Any], *arguments: Any) -> Any:
 def encode_all(place: Place) -> tuple[int, float]:
     """Encode; answer the peak memory in bytes, and the share of the time that was spent inside the model."""
     from ddoq.datasets import open_dataset
+    from ddoq.encode import encode
     from ddoq.events import ignore
-    from ddoq.latents import encode
     from ddoq.prior import load_encoder
     from ddoq.sources import Access
 
@@ -94,9 +94,9 @@ def encode_all(place: Place) -> tuple[int, float]:
 
 def reduce_all(place: Place, images_per_class: int) -> int:
     """Choose codewords; answer how many."""
-    from ddoq.codebooks import quantize_all
     from ddoq.events import ignore
     from ddoq.latents import open_latents
+    from ddoq.quantize_stage import quantize_all
 
     latents, config = open_latents(place.folder / "encode"), place.config(images_per_class)
     names = tuple(map(str, range(len(latents.manifest.counts))))

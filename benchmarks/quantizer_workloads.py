@@ -115,8 +115,9 @@ def _latents(name: str, data: Path) -> list[Rows]:
 
     from ddoq.config import DistillConfig
     from ddoq.datasets import open_dataset
+    from ddoq.encode import encode
     from ddoq.events import ignore
-    from ddoq.latents import encode, open_latents
+    from ddoq.latents import open_latents
     from ddoq.manifests import is_complete
     from ddoq.prior import load_encoder
     from ddoq.sources import Access

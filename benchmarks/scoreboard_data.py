@@ -19,21 +19,23 @@ from torch import Tensor, nn
 
 from ddoq.budgets import Budget
 from ddoq.caches import FolderCache
-from ddoq.codebooks import Codebooks, open_codebooks, quantize_all
+from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.config import DistillConfig
 from ddoq.contenders import stream_test
 from ddoq.datasets import BadImage, Dataset, open_dataset
 from ddoq.distill import fit_prior
+from ddoq.encode import encode
 from ddoq.errors import BadImagesError
 from ddoq.evaluate import plan_for
 from ddoq.evaluation_config import StudentsConfig
 from ddoq.events import Stage, ignore
 from ddoq.generate import Images, generate, open_images, show
-from ddoq.latents import Latents, encode, open_latents
+from ddoq.latents import Latents, open_latents
 from ddoq.manifests import is_complete
 from ddoq.networks import NetworkConfig
 from ddoq.plans import TrainingPlan
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder
+from ddoq.quantize_stage import quantize_all
 from ddoq.sources import Access
 from ddoq.students import train
 from ddoq.teacher_config import CheckpointTeacher

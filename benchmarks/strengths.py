@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ddoq.caches import FolderCache
-from ddoq.codebooks import Codebooks, quantize_all
+from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
 from ddoq.contenders import stream_test
 from ddoq.datasets import Dataset, open_dataset
@@ -35,6 +35,7 @@ from ddoq.networks import NetworkConfig
 from ddoq.plans import TrainingPlan
 from ddoq.prior import Denoiser, load_denoiser
 from ddoq.prior_config import Sampler
+from ddoq.quantize_stage import quantize_all
 from ddoq.seeds import stream
 from ddoq.sources import Access
 from ddoq.students import normalise, train

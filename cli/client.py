@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "failed", "cancelled", "expired")
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 60
 CHUNK_BYTES = 1 << 20

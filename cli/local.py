@@ -21,6 +21,8 @@ from ddoq.usage import Usage, read_usage
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+EVALUATING = (Stage.TRAIN, Stage.EVALUATE)
+
 
 def distill_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> list[tuple[str, Path, Path]]:
     """Distil into `folder`; answer for each budget what it is worth in words, the archive and the report.
@@ -50,11 +52,11 @@ def fit_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> Path:
 
 
 def usage_here(config: DistillConfig, folder: Path) -> Iterator[str]:
-    """Say what each stage in `folder` took, and what distilling (everything but the evaluation) and evaluating did."""
+    """Say what each stage in `folder` took, and what evaluating (training students included) and all else did."""
     found = {stage: usage for stage in config.stages if (usage := read_usage(folder / stage))}
     for stage, usage in found.items():
         yield f"{stage} {usage.seconds:.1f} s, {_memory(usage)}"
-    evaluate = sum(usage.seconds for stage, usage in found.items() if stage is Stage.EVALUATE)
+    evaluate = sum(usage.seconds for stage, usage in found.items() if stage in EVALUATING)
     distil = sum(usage.seconds for usage in found.values()) - evaluate
     yield f"distil {distil:.1f} s, evaluate {evaluate:.1f} s"
 

@@ -22,9 +22,7 @@ from ddoq.types import Codebook
 
 BEST_RESTARTS = 4
 COINCIDENT = 1e-9  # of the squared norms: centroids closer than this are compared exactly
-
-
-ROW_BYTES = 2**31  # of rows on the device at once
+DEVICE_BYTES = 2**31  # of rows on the device at once, and of Gram matrices
 
 
 @dataclass(frozen=True)
@@ -36,24 +34,26 @@ class Start:
 
 
 def quantize_on(
-    device: torch.device, classes: Iterable[ClassRequest], quantizer: QuantizerConfig
+    device: torch.device, classes: Iterable[ClassRequest], quantizer: QuantizerConfig, budget_bytes: int = DEVICE_BYTES
 ) -> Iterator[tuple[Codebook, ...]]:
     """Quantize many classes on a device, a block at a time, and answer on the CPU in the order of the classes.
+
+    Rows take `budget_bytes` of the device, Gram matrices as many again.
 
     Raises:
         EmptyClassError: a class has fewer distinct rows than codewords; the classes before it are answered first.
         NotFiniteError: a row with NaN or infinity.
     """
-    for block in _group_requests(classes):
+    for block in _group_requests(classes, budget_bytes):
         try:
-            yield from _quantize_block(device, block, quantizer)
+            yield from _quantize_block(device, block, quantizer, budget_bytes)
         except EmptyClassError:
             for request in block:  # whose class it is shows when each is alone
-                yield from _quantize_block(device, [request], quantizer)
+                yield from _quantize_block(device, [request], quantizer, budget_bytes)
 
 
 def _quantize_block(
-    device: torch.device, block: Sequence[ClassRequest], quantizer: QuantizerConfig
+    device: torch.device, block: Sequence[ClassRequest], quantizer: QuantizerConfig, budget_bytes: int
 ) -> list[tuple[Codebook, ...]]:
     """Quantize classes of the same numbers of codewords together."""
     rows, ks = [z.to(device) for z, _, _ in block], block[0][1]
@@ -61,7 +61,7 @@ def _quantize_block(
         require_rows(len(z), ks)
         require_finite(z)
     rngs = [rng for _, _, rng in block]
-    books = [map(_to_cpu, quantize_batch(rows, k, quantizer, rngs)) for k in ks]
+    books = [map(_to_cpu, quantize_batch(rows, k, quantizer, rngs, budget_bytes)) for k in ks]
     return list(zip(*books, strict=True))
 
 
@@ -76,13 +76,13 @@ def _to_cpu(book: Codebook) -> Codebook:
     )
 
 
-def _group_requests(classes: Iterable[ClassRequest]) -> Iterator[list[ClassRequest]]:
-    """Group classes of the same numbers of codewords in their order, within `ROW_BYTES` or of one class."""
+def _group_requests(classes: Iterable[ClassRequest], budget_bytes: int) -> Iterator[list[ClassRequest]]:
+    """Group classes of the same numbers of codewords in their order, within `budget_bytes` or of one class."""
     block: list[ClassRequest] = []
     held = 0
     for request in classes:
         size = 4 * request[0].numel()
-        if block and (held + size > ROW_BYTES or tuple(request[1]) != tuple(block[0][1])):
+        if block and (held + size > budget_bytes or tuple(request[1]) != tuple(block[0][1])):
             yield block
             block, held = [], 0
         block.append(request)
@@ -96,7 +96,7 @@ def quantize_batch(
     k: int,
     quantizer: QuantizerConfig,
     rngs: Sequence[Generator],
-    budget_bytes: int = 2**31,
+    budget_bytes: int = DEVICE_BYTES,
 ) -> list[Codebook]:
     """Quantize each class by `k` weighted points, on the device that holds the classes.
 

@@ -12,6 +12,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def in_groups(items: Iterable[T], size_of: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Part items in their order into groups whose sizes sum to `most` at most, or of one item."""
+    group: list[T] = []
+    for item in items:
+        if group and sum(map(size_of, group)) + size_of(item) > most:
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group
+
+
 def in_batches(
     items: Iterable[T], size: int, call: Callable[[Sequence[T]], R], on_smaller: Callable[[int], None]
 ) -> Iterator[tuple[Sequence[T], R]]:

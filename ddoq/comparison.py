@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
+from ddoq.contender_names import DISTILLED
 from ddoq.types import Score
 
-DISTILLED, MEDOIDS, RANDOM, SAME_LABELS = "distilled", "medoids", "random real", "random, same labels"
 # 97.5 % quantiles of Student's t for 1 to 19 degrees of freedom: two to twenty seeds.
 T = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),

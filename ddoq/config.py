@@ -141,6 +141,7 @@ class DistillConfig(Group):
             Stage.FIT: self.prior.kind != "fit",
             Stage.TEACH: not isinstance(self.teacher, TrainedTeacher),
             Stage.LABEL: self.resolved_protocol.labels not in {"fixed", "stored"},
+            Stage.TRAIN: self.evaluation == "none",
         }
         return tuple(stage for stage in Stage if not left_out.get(stage))
 

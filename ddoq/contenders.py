@@ -1,17 +1,16 @@
 """Who is compared with the distilled set, at equal compute: its images otherwise weighted, medoids, random images."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ddoq.codebooks import Codebooks
-from ddoq.comparison import DISTILLED, MEDOIDS, RANDOM, SAME_LABELS
 from ddoq.config import DistillConfig
+from ddoq.contender_names import DISTILLED, LEARN_FROM_TEACHER, MEDOIDS, RANDOM, SAME_LABELS, WEIGHTED, other_weights
 from ddoq.datasets import BadImage, Dataset, refuse_unreadable
 from ddoq.generate import Images
 from ddoq.labels import SoftLabels
@@ -23,9 +22,6 @@ from ddoq.types import TrainingSet
 from ddoq.weights import training_weights
 
 TEST_BATCH = 256
-WEIGHTED: Mapping[Weighting, str] = MappingProxyType(
-    {"uniform": "uniform weights", "share": "share weights", "sqrt": "sqrt weights"}
-)
 
 Choice = Sequence[Sequence[str]]  # keys of real images, class by class
 
@@ -37,38 +33,51 @@ def gather_contenders(
     books: Codebooks,
     images: Images,
     soft_labels: SoftLabels | None = None,
+    only: Collection[str] | None = None,
 ) -> dict[str, tuple[TrainingSet, ...]]:
     """Load the training sets of every contender, `config.n_draws` of each; only the random ones differ among them.
 
     All have as many images of each class as the budget gives it. Rivals that are the distilled set itself are left
     out: weights where they come to the same, medoids where the images are real. With soft labels, random images compete
     with and without. Full evaluation has every way to weigh the distilled images, other evaluation only equal weights.
+    Where contenders are named in `only`, no others are loaded.
     """
-    parts, n_seeds, resolution = config.parts, config.n_draws, config.student_resolution
-    medoids = [] if parts.canvas == "real" else [entry.medoids for entry in books.manifest.classes]
-    draws = [_draw_keys(config, latents, books.budget.counts, seed) for seed in range(n_seeds)]
-    real = _read_real(dataset, resolution, {key for choice in (medoids, *draws) for keys in choice for key in keys})
-    counts = images.manifest.counts
-    pictures = torch.cat([images.of_class(label, resolution) for label in range(len(counts))])
-    contenders = {DISTILLED: (_training_set(pictures, _weights(parts.weights, books), counts),) * n_seeds}
-    for other in _other_weights(config):
-        weights = _weights(other, books)
-        if not any(torch.equal(weights, sets[0].weights) for sets in contenders.values()):
-            contenders[WEIGHTED[other]] = (_training_set(pictures, weights, counts),) * n_seeds
+
+    def is_asked(name: str) -> bool:
+        return only is None or name in only
+
+    weighings = {name: weights for name, weights in _weighings(config, books).items() if is_asked(name)}
+    medoids = [entry.medoids for entry in books.manifest.classes] if is_asked(MEDOIDS) else []
+    if config.parts.canvas == "real":
+        medoids = []
+    n_draws = config.n_draws if is_asked(RANDOM) or is_asked(SAME_LABELS) else 0
+    draws = [draw_random(config, latents, books.budget.counts, seed) for seed in range(n_draws)]
+    keys = {key for choice in (medoids, *draws) for keys in choice for key in keys}
+    real = _read_real(dataset, config.student_resolution, keys) if keys else {}
+    contenders = _weigh(images, weighings, config)
     if medoids:
-        contenders[MEDOIDS] = (_real_set(medoids, real),) * n_seeds
-    contenders[RANDOM] = tuple(_real_set(draw, real) for draw in draws)
-    return contenders if soft_labels is None else _with_soft_labels(contenders, soft_labels)
+        contenders[MEDOIDS] = (_real_set(medoids, real),) * config.n_draws
+    if draws:
+        contenders[RANDOM] = tuple(_real_set(draw, real) for draw in draws)
+    if soft_labels is not None:
+        contenders = _with_soft_labels(contenders, soft_labels)
+    return {name: sets for name, sets in contenders.items() if is_asked(name)}
 
 
-def random_images(
-    config: DistillConfig, dataset: Dataset, latents: Latents, books: Codebooks, resolution: int
-) -> Iterator[UInt8[Tensor, "m 3 h h"]]:
-    """Read the images of the random contender, a tensor a seed, in the order of its training sets."""
-    for seed in range(config.n_draws):
-        draw = _draw_keys(config, latents, books.budget.counts, seed)
-        real = _read_real(dataset, resolution, {key for keys in draw for key in keys})
-        yield torch.stack([real[key] for keys in draw for key in keys])
+def draw_random(config: DistillConfig, latents: Latents, counts: Sequence[int], seed: int) -> Choice:
+    """Draw real training images that decode, without repeats, `counts` of the classes: those of a random contender."""
+    draws = []
+    for label, n_wanted in enumerate(counts):
+        keys = latents.keys(label)
+        order = torch.randperm(len(keys), generator=stream(config.seed, "random real", label, seed))
+        draws.append([keys[row] for row in order[:n_wanted].tolist()])
+    return draws
+
+
+def read_choice(dataset: Dataset, choice: Choice, resolution: int) -> UInt8[Tensor, "m 3 h h"]:
+    """Read real training images, in the order of a training set."""
+    real = _read_real(dataset, resolution, {key for keys in choice for key in keys})
+    return torch.stack([real[key] for keys in choice for key in keys])
 
 
 def stream_test(
@@ -87,39 +96,46 @@ def stream_test(
         yield images, torch.tensor([sample.label for sample in batch])
 
 
+def _weighings(config: DistillConfig, books: Codebooks) -> dict[str, Float[Tensor, " m"]]:
+    """Weigh the distilled images in every way that competes, but for those that come to the same as others."""
+    found = {DISTILLED: _weights(config.parts.weights, books)}
+    for other in other_weights(config):
+        weights = _weights(other, books)
+        if not any(torch.equal(weights, known) for known in found.values()):
+            found[WEIGHTED[other]] = weights
+    return found
+
+
+def _weigh(
+    images: Images, weighings: Mapping[str, Float[Tensor, " m"]], config: DistillConfig
+) -> dict[str, tuple[TrainingSet, ...]]:
+    """Load the distilled images, if there are ways to weigh them, and make a contender of each way."""
+    if not weighings:
+        return {}
+    counts = images.manifest.counts
+    pictures = torch.cat([images.of_class(label, config.student_resolution) for label in range(len(counts))])
+    return {name: (_training_set(pictures, weights, counts),) * config.n_draws for name, weights in weighings.items()}
+
+
 def _with_soft_labels(
     contenders: Mapping[str, tuple[TrainingSet, ...]], soft_labels: SoftLabels
 ) -> dict[str, tuple[TrainingSet, ...]]:
     """Put the teacher's labels to the distilled images, and to the random ones as one more contender."""
     labelled = dict(contenders)
-    for name in {DISTILLED, *WEIGHTED.values()} & contenders.keys():
+    for name in LEARN_FROM_TEACHER & contenders.keys():
         labelled[name] = tuple(replace(data, soft_labels=soft_labels.distilled) for data in contenders[name])
-    labelled[SAME_LABELS] = tuple(
-        replace(data, soft_labels=labels) for data, labels in zip(contenders[RANDOM], soft_labels.random, strict=True)
-    )
+    if RANDOM in contenders:
+        labelled[SAME_LABELS] = tuple(
+            replace(data, soft_labels=labels)
+            for data, labels in zip(contenders[RANDOM], soft_labels.random, strict=True)
+        )
     return labelled
-
-
-def _other_weights(config: DistillConfig) -> list[Weighting]:
-    """Name the ways to weigh the distilled images that are not their own."""
-    own = config.parts.weights
-    return [other for other in WEIGHTED if other != own and (config.evaluation == "full" or other == "uniform")]
 
 
 def _weights(weighting: Weighting, books: Codebooks) -> Float[Tensor, " m"]:
     """Weigh the codewords, class after class."""
     labels = range(len(books.manifest.classes))
     return torch.cat([training_weights(books.of_class(label).counts, weighting) for label in labels])
-
-
-def _draw_keys(config: DistillConfig, latents: Latents, counts: Sequence[int], seed: int) -> Choice:
-    """Draw real training images that decode, without repeats, `counts` of the classes."""
-    draws = []
-    for label, n_wanted in enumerate(counts):
-        keys = latents.keys(label)
-        order = torch.randperm(len(keys), generator=stream(config.seed, "random real", label, seed))
-        draws.append([keys[row] for row in order[:n_wanted].tolist()])
-    return draws
 
 
 def _read_real(dataset: Dataset, resolution: int, keys: set[str]) -> Mapping[str, Tensor]:

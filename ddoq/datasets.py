@@ -38,8 +38,10 @@ class Reader(Protocol):
     def n_threads(self) -> int:
         """Threads that are worth having to read and decode."""
 
-    def opened(self, split: Split, keys: Collection[str] | None) -> AbstractContextManager[Iterator[Encoded]]:
-        """Give the encoded images of a split; each may be loaded until the context ends."""
+    def opened(
+        self, split: Split, keys: Collection[str] | None, places: range | None
+    ) -> AbstractContextManager[Iterator[Encoded]]:
+        """Give the encoded images of a split, some of them if asked; each may be loaded until the context ends."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,33 @@ class Dataset:
             DatasetChangedError: a file is no longer what was listed.
             DamagedArchiveError: the archive breaks off.
         """
-        wanted = None if keys is None else frozenset(keys)
-        with (
-            self.reader.opened(split, wanted) as encoded,
-            closing(_decode_ahead(encoded, self._decoder(resolution), self.reader.n_threads)) as results,
-        ):
+        with closing(self.stream(split, resolution, keys)) as results:
             for result in results:
                 if isinstance(result, BadImage):
                     on_bad(result)
                 else:
                     yield result
+
+    def stream(
+        self, split: Split, resolution: int, keys: Collection[str] | None = None, places: range | None = None
+    ) -> Generator[Sample | BadImage, None, None]:
+        """Stream the images of a split as `samples` does, each that cannot be decoded in its turn.
+
+        Args:
+            split: Which part.
+            resolution: Side in pixels of the square RGB images.
+            keys: The samples wanted; None is all of them.
+            places: Of the images of the split in their order, only these; None is all of them.
+
+        Raises:
+            DatasetChangedError, DamagedArchiveError: as for `samples`.
+        """
+        wanted = None if keys is None else frozenset(keys)
+        with (
+            self.reader.opened(split, wanted, places) as encoded,
+            closing(_decode_ahead(encoded, self._decoder(resolution), self.reader.n_threads)) as results,
+        ):
+            yield from results
 
     def _decoder(self, resolution: int) -> Callable[[Encoded], Sample | BadImage]:
         return lambda encoded: _decode(encoded, resolution, self.aspect)
@@ -110,12 +129,15 @@ class FolderReader:
         return self.container.n_threads
 
     @contextmanager
-    def opened(self, split: Split, keys: Collection[str] | None) -> Iterator[Iterator[Encoded]]:
+    def opened(self, split: Split, keys: Collection[str] | None, places: range | None) -> Iterator[Iterator[Encoded]]:
         with self.container.opened() as find:
-            yield self._encoded(find, split, keys)
+            yield self._encoded(find, split, keys, places)
 
-    def _encoded(self, find: Callable[[Member], Load], split: Split, keys: Collection[str] | None) -> Iterator[Encoded]:
-        for member, label in self._in_order(split):
+    def _encoded(
+        self, find: Callable[[Member], Load], split: Split, keys: Collection[str] | None, places: range | None
+    ) -> Iterator[Encoded]:
+        members = self._in_order(split)
+        for member, label in members if places is None else members[places.start : places.stop]:
             key = member.name.removeprefix(self.layout.prefixes[split])
             if keys is None or key in keys:
                 yield Encoded(key, label, find(member) if member.size <= MAX_BYTES else _refuse_size)

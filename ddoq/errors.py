@@ -15,7 +15,8 @@
     │   ├── EmptyClassError          dataset.empty_class
     │   ├── NoColumnError            dataset.no_column
     │   ├── BadImagesError           dataset.bad_images
-    │   └── DatasetChangedError      dataset.changed
+    │   ├── DatasetChangedError      dataset.changed
+    │   └── DatasetUnavailableError  dataset.unavailable
     ├── PriorError
     │   ├── PriorNotFoundError       prior.not_found
     │   ├── PriorNotAllowedError     prior.not_allowed
@@ -130,6 +131,12 @@ class DatasetChangedError(DatasetError):
     """The dataset changed between two stages of one job."""
 
     code = "dataset.changed"
+
+
+class DatasetUnavailableError(DatasetError):
+    """The dataset's server does not answer, or fails; later it may not."""
+
+    code = "dataset.unavailable"
 
 
 class PriorError(DdoqError):

@@ -3,7 +3,7 @@
 Trained once for the same data and recipe: they are kept in the cache, and the next distillation tests them again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,40 +11,38 @@ from typing import Final
 
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import save_file
-from torch import nn
 
 from ddoq.caches import Cache
 from ddoq.config import DistillConfig
+from ddoq.contender_names import FULL_DATA
 from ddoq.contenders import TEST_BATCH
 from ddoq.content_keys import content_key
 from ddoq.datasets import Dataset, refuse_unreadable
-from ddoq.evaluate import Lesson, Students, alone_on_cores, at_rate, train_all
 from ddoq.events import Event, OnEvent, Stage, after
 from ddoq.latents import Latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.marks import Batches
-from ddoq.networks import load_network
 from ddoq.plans import TrainingPlan
 from ddoq.protocols import Protocol
 from ddoq.seeds import stream
-from ddoq.tuning import FACTORS, Trials, choose, tune
+from ddoq.student_pool import Lesson, alone_on_cores, at_rate, train_all
+from ddoq.trained import save_student
+from ddoq.tuning import FACTORS, Trials, choose, n_students, tune
 from ddoq.types import TrainingSet
 
-FULL_DATA: Final = "full data"
+CACHED: Final = "full-data"
 FULL_DATA_VERSION: Final = 1  # to be raised whenever the same settings would train other students
 MAX_BYTES: Final = 2 * 2**30  # of images, as many as are held in memory
 
 
 @dataclass(frozen=True)
 class FullData:
-    """Where all training images come from, and where their students are kept; `scratch` is a folder to work in."""
+    """Where all training images come from, and where their students are kept."""
 
     config: DistillConfig
     dataset: Dataset
     latents: Latents
     cache: Cache
-    scratch: Path
 
     def n_drawn(self, plan: TrainingPlan) -> int:
         """How many images are drawn: all, or as many as the students see, or as `MAX_BYTES` hold."""
@@ -57,14 +55,17 @@ class FullData:
 
 @dataclass(frozen=True)
 class FullDataManifest:
-    """What the learning rates tried have reached on validation, beside the students trained by the best."""
+    """What the learning rates tried have reached on validation, beside the students trained by the best.
 
-    trials: Trials
+    By network, then contender, of which there is one.
+    """
+
+    trials: Mapping[str, Mapping[str, tuple[float, ...]]]
 
 
 def train_on_full_data(
-    data: FullData, validation: Batches, plan: TrainingPlan, on_event: OnEvent
-) -> tuple[Students, Trials]:
+    data: FullData, validation: Batches, plan: TrainingPlan, folder: Path, on_event: OnEvent
+) -> Trials:
     """Tune the learning rate on full data and train a student a seed of each network, unless that was done before.
 
     Labels are the classes, whatever the plan's are. Nothing of this depends on the distilled set but its size, and
@@ -74,27 +75,26 @@ def train_on_full_data(
         data: What to train on.
         validation: Read once, or not at all.
         plan: Networks and recipe.
+        folder: Is there, and takes a file a student.
         on_event: Told steps of all students, and while images are read; may raise to stop.
 
     Returns:
-        The students in evaluation mode, and what each rate has reached.
+        What each rate has reached.
     """
     plan = with_class_labels(plan)
-    name = f"{full_data_key(data, plan)}/full-data"
-    with TemporaryDirectory(dir=data.scratch) as scratch:
-        folder = Path(scratch, "students")
-        if not data.cache.fetch(name, folder):
-            folder.mkdir()
-            _train(data, validation, plan, folder, on_event)
-            data.cache.store(name, folder)
-        n_steps = n_students(data.config) * plan.steps
-        on_event(Event(Stage.EVALUATE, n_steps, n_steps))
-        return _load(data.config, plan, folder), read_manifest(folder, FullDataManifest).trials
-
-
-def n_students(config: DistillConfig) -> int:
-    """How many students a contender has, those that the rate is tuned on included."""
-    return (len(FACTORS) + config.students.seeds) * len(config.student_networks)
+    name = f"{full_data_key(data, plan)}/{CACHED}"
+    with TemporaryDirectory(dir=folder) as scratch:
+        kept = Path(scratch, "students")
+        if not data.cache.fetch(name, kept):
+            kept.mkdir()
+            _train(data, validation, plan, kept, on_event)
+            data.cache.store(name, kept)
+        trials = read_manifest(kept, FullDataManifest).trials
+        for file in kept.glob("*.safetensors"):
+            file.rename(folder / file.name)
+    n_steps = n_students(data.config) * plan.steps
+    on_event(Event(Stage.TRAIN, n_steps, n_steps))
+    return {network: each[FULL_DATA] for network, each in trials.items()}
 
 
 def with_class_labels(plan: TrainingPlan) -> TrainingPlan:
@@ -151,38 +151,17 @@ def _train(data: FullData, validation: Batches, plan: TrainingPlan, folder: Path
     """Leave the students, and how their rates were found, in `folder`."""
     n_seeds, networks = data.config.students.seeds, plan.protocol.networks
     n_steps = n_students(data.config) * plan.steps
-    real = read_full_data(data, data.n_drawn(plan), lambda: on_event(Event(Stage.EVALUATE, 0, n_steps)))
-    trials = tune({FULL_DATA: real}, validation, plan, n_seeds, after(on_event, 0, n_steps))
+    real = read_full_data(data, data.n_drawn(plan), lambda: on_event(Event(Stage.TRAIN, 0, n_steps)))
+    (trials,) = tune([(real, plan)], validation, n_seeds, after(on_event, 0, n_steps))
     rates = choose(trials, plan)
     lessons = [
-        Lesson(network, seed, real, at_rate(plan, network.name, rates[network.name][FULL_DATA]))
+        Lesson(network, seed, real, at_rate(plan, network.name, rates[network.name]))
         for network in networks
         for seed in range(n_seeds)
     ]
-    with alone_on_cores(plan) as threads:
-        students = train_all(lessons, threads, after(on_event, n_steps - len(lessons) * plan.steps, n_steps))
-    for lesson, student in zip(lessons, students, strict=True):
-        save_file(_weights(student), _file(folder, lesson.network.name, lesson.seed))
-    write_manifest(folder, FullDataManifest(trials))
-
-
-def _load(config: DistillConfig, plan: TrainingPlan, folder: Path) -> Students:
-    """Read the students back, those just trained too: there is one way to them."""
-    side = config.student_resolution
-    return {
-        network.name: {
-            FULL_DATA: [
-                load_network(_file(folder, network.name, seed), network, plan.n_classes, side).to(plan.device)
-                for seed in range(config.students.seeds)
-            ]
-        }
-        for network in plan.protocol.networks
-    }
-
-
-def _weights(student: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: weight.detach().cpu().contiguous() for name, weight in student.state_dict().items()}
-
-
-def _file(folder: Path, network: str, seed: int) -> Path:
-    return folder / f"{network}.{seed}.safetensors"
+    on_lessons = after(on_event, n_steps - len(lessons) * plan.steps, n_steps)
+    with alone_on_cores(plan.device) as threads, train_all(lessons, threads, on_lessons) as students:
+        for lesson, student in zip(lessons, students, strict=True):
+            save_student(student, folder, lesson.network.name, lesson.seed)
+    by_contender = {network: {FULL_DATA: reached} for network, reached in trials.items()}
+    write_manifest(folder, FullDataManifest(by_contender))

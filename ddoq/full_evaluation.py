@@ -1,60 +1,36 @@
-"""The comparison at its fullest: rates tuned on validation images for every contender alike, full data among them."""
+"""What full evaluation says beside the scores: how rates were tuned for every contender alike, and on what."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ddoq.datasets import BadImage, require_readable
-from ddoq.evaluate import at_rate, evaluate
-from ddoq.events import OnEvent, after
-from ddoq.full_data import FULL_DATA, FullData, n_students, train_on_full_data
-from ddoq.marks import Batches
+from ddoq.contender_names import DISTILLED, FULL_DATA
+from ddoq.full_data import FullData
 from ddoq.plans import TrainingPlan
-from ddoq.tuning import FACTORS, Trials, choose, tune
-from ddoq.types import Scores, TrainingSet, Tuning
+from ddoq.student_pool import at_rate
+from ddoq.trained import Trained, TrainedManifest
+from ddoq.tuning import FACTORS, choose
+from ddoq.types import Scores, Tuning
 
 BUDGET = f"{len(FACTORS)} rates x 1 student for each contender and network"
 
 
-def evaluate_in_full(
-    contenders: Mapping[str, Sequence[TrainingSet]],
-    full: FullData,
-    read: Callable[[list[BadImage]], Batches],
-    test: Batches,
-    plan: TrainingPlan,
-    on_event: OnEvent,
-) -> Scores:
-    """Tune every contender's learning rate, train its students by it, and test them once.
+def with_tuning(scores: Scores, trained: Mapping[str, Trained], full: FullData, plan: TrainingPlan) -> Scores:
+    """Say how the learning rates of a budget's contenders were chosen, and which images were of no use.
 
     Args:
-        contenders: Training sets by name: one a seed, and a last one to tune the learning rate on.
-        full: All training images, one more contender.
-        read: Streams the validation images; those that do not decode go to the list it is given.
-        test: Read once, after all training.
+        scores: Of the contenders.
+        trained: What was found in training them.
+        full: All training images.
         plan: Networks and recipe, but for the learning rate.
-        on_event: Told steps of all students, those that rates are tried on included; may raise to stop.
-
-    Raises:
-        BadImagesError: too many validation images do not decode, or not one image is left to tune on or to test with.
     """
-    config, bad = full.config, list[BadImage]()
-    n_each, n_rivals = n_students(config) * plan.steps, len(contenders)
-    n_tuned = n_rivals * len(FACTORS) * len(plan.protocol.networks) * plan.steps
-    n_total = n_each * (n_rivals + 1)
-    last = {name: sets[-1] for name, sets in contenders.items()}
-    trials = tune(last, read(bad), plan, config.students.seeds, after(on_event, 0, n_total))
-    n_validation = sum(full.dataset.counts["validation"])
-    require_readable("validation", bad, n_validation, config.dataset.max_bad_share)
-    students, its_trials = train_on_full_data(full, read([]), plan, after(on_event, n_tuned, n_total))
-    tuning = _tuning(trials, its_trials, n_validation - len(bad), plan)
-    rest = {name: sets[:-1] for name, sets in contenders.items()}
-    on_rest = after(on_event, n_tuned + n_each, n_total)
-    scores = evaluate(rest, test, plan, on_rest, tuning.rates, students)
+    told = trained[DISTILLED].manifest
+    n_validation = sum(full.dataset.counts["validation"]) - told.n_bad
     return replace(
         scores,
-        tuning=tuning,
-        figures={"validation_images": tuning.n_images, "full_data.images": full.n_drawn(plan)},
-        remarks=tuple(_remarks(full, plan, bad)),
-        n_bad=len(bad),
+        tuning=_tuning(trained, n_validation, plan),
+        figures={"validation_images": n_validation, "full_data.images": full.n_drawn(plan)},
+        remarks=tuple(_remarks(full, plan, told)),
+        n_bad=told.n_bad,
     )
 
 
@@ -67,15 +43,24 @@ def tuned(plan: TrainingPlan, tuning: Tuning | None, contender: str) -> Training
     return plan
 
 
-def _tuning(trials: Trials, full_data: Trials, n_images: int, plan: TrainingPlan) -> Tuning:
+def _tuning(trained: Mapping[str, Trained], n_images: int, plan: TrainingPlan) -> Tuning:
     """Put together what was tried of all contenders."""
-    accuracy = {network: {**each, **full_data[network]} for network, each in trials.items()}
-    return Tuning(BUDGET, FACTORS, n_images, choose(accuracy, plan), accuracy)
+    networks = [network.name for network in plan.protocol.networks]
+    rates = {name: choose(its.manifest.trials, plan) for name, its in trained.items()}
+    return Tuning(
+        budget=BUDGET,
+        factors=FACTORS,
+        n_images=n_images,
+        rates={network: {name: its[network] for name, its in rates.items()} for network in networks},
+        accuracy={
+            network: {name: its.manifest.trials[network] for name, its in trained.items()} for network in networks
+        },
+    )
 
 
-def _remarks(full: FullData, plan: TrainingPlan, bad: Sequence[BadImage]) -> Iterator[str]:
-    if bad:
-        yield f"{len(bad):,} validation images do not decode and were skipped, such as {bad[0].key} ({bad[0].reason})."
+def _remarks(full: FullData, plan: TrainingPlan, told: TrainedManifest) -> Iterator[str]:
+    if first := told.first_bad:
+        yield f"{told.n_bad:,} validation images do not decode and were skipped, such as {first.key} ({first.reason})."
     if (n_drawn := full.n_drawn(plan)) < (n_wanted := full.n_wanted(plan)):
         yield (
             f"Students of {FULL_DATA} would see {n_wanted:,} training images; as many as are held in memory were drawn "

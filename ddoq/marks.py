@@ -16,6 +16,8 @@ from ddoq.students import normalise
 
 Batches = Iterable[tuple[UInt8[Tensor, "b 3 h h"], Int[Tensor, " b"]]]
 
+Taker = tuple[nn.Module, TrainingPlan]  # a student, and how it was trained
+
 N_BINS: Final = 15  # as Guo et al. have them
 
 
@@ -57,31 +59,31 @@ class Marks:
 
 
 def take_test(
-    students: Sequence[nn.Module],
-    test: Batches,
-    plan: TrainingPlan,
-    threads: ThreadPoolExecutor,
-    on_batch: Callable[[], None],
+    takers: Sequence[Taker], test: Batches, threads: ThreadPoolExecutor, on_images: Callable[[int], None]
 ) -> Marks:
-    """Show each batch of images once to every student; `on_batch` is told after each."""
-    n_right = torch.zeros(len(students), plan.n_classes, dtype=torch.float64)
-    gaps = torch.zeros(len(students), N_BINS, dtype=torch.float64)
-    n_shown = torch.zeros(plan.n_classes, dtype=torch.float64)
+    """Show each batch of images once to every student, all of as many classes.
+
+    `on_images` is told after each batch how many images it had.
+    """
+    n_classes = takers[0][1].n_classes
+    n_right = torch.zeros(len(takers), n_classes, dtype=torch.float64)
+    gaps = torch.zeros(len(takers), N_BINS, dtype=torch.float64)
+    n_shown = torch.zeros(n_classes, dtype=torch.float64)
     for images, labels in test:
-        mark = partial(_mark, images=images, labels=labels, plan=plan)
-        rights, differences = zip(*threads.map(mark, students), strict=True)
+        rights, differences = zip(*threads.map(partial(_mark, images=images, labels=labels), takers), strict=True)
         n_right += torch.stack(rights)
         gaps += torch.stack(differences)
-        n_shown += labels.bincount(minlength=plan.n_classes)
-        on_batch()
+        n_shown += labels.bincount(minlength=n_classes)
+        on_images(len(labels))
     return Marks(n_right, n_shown, gaps)
 
 
 @torch.inference_mode()
 def _mark(
-    student: nn.Module, images: UInt8[Tensor, "b 3 h h"], labels: Int[Tensor, " b"], plan: TrainingPlan
+    taker: Taker, images: UInt8[Tensor, "b 3 h h"], labels: Int[Tensor, " b"]
 ) -> tuple[Int[Tensor, " c"], Float64[Tensor, " bins"]]:
     """Count right answers and sum gaps, looking at as many images at once as in training."""
+    student, plan = taker
     parts = images.to(plan.device).split(plan.batch_size)
     answers = [_answer(student, part, plan) for part in parts]
     confidence, found = (torch.cat(each).cpu() for each in zip(*answers, strict=True))

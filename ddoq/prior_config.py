@@ -17,6 +17,8 @@ Revision = Annotated[str, Field(min_length=1, max_length=128)]
 ModelName = Annotated[str, Field(min_length=1, max_length=512)]
 Posterior = Literal["mean", "sample"]
 
+PIXELS_BATCH = 256  # images: where there is no model, any number fits
+
 MODEL = "Hub id, or path of a local diffusers folder; safetensors only."
 REVISION = "Commit of the hub repository; required for a hub id."
 SIDE = "Side in pixels of the square that the encoder sees and the decoder makes."
@@ -30,6 +32,11 @@ class PixelsPrior(Group):
 
     kind: Literal["pixels"] = "pixels"
     resolution: int = Field(32, ge=8, le=64, description="Side in pixels of the square that is quantized.")
+
+    @property
+    def batch_size(self) -> int:
+        """Images a batch."""
+        return PIXELS_BATCH
 
 
 class VaePrior(Group):

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from ddoq import gram, points, row_kernels
-from ddoq.accelerator import quantize_on
+from ddoq.accelerator import DEVICE_BYTES, quantize_on
 from ddoq.class_requests import ClassRequest, require_finite, require_rows
 from ddoq.config import QuantizerConfig
 from ddoq.device import choose_device
@@ -101,22 +101,25 @@ def quantize_sweep(
         return alone.submit(_sweep, _task(z, quantizer, rng, None), ks, threads).result()
 
 
-def quantize_classes(classes: Iterable[ClassRequest], quantizer: QuantizerConfig) -> Iterator[tuple[Codebook, ...]]:
+def quantize_classes(
+    classes: Iterable[ClassRequest], quantizer: QuantizerConfig, halvings: int = 0
+) -> Iterator[tuple[Codebook, ...]]:
     """Quantize many classes as `quantize_sweep` does, and answer in their order.
 
     On the CPU each class has a core of its own; a CUDA device, if there is one, takes many at once.
 
     Memory: as many classes as there are cores and one more, and for each its inner products, at most 128 MiB; on a
-    CUDA device 2 GiB of rows and as much again of inner products.
+    CUDA device 2 GiB of rows and as much again of inner products. Half of it, `halvings` times over.
     """
     if (device := choose_device()).type == "cuda":  # others lack the double precision that the last step needs
-        yield from quantize_on(device, classes, quantizer)
+        yield from quantize_on(device, classes, quantizer, DEVICE_BYTES >> halvings)
         return
-    with one_core_each() as threads, one_core_each() as within:
+    n_threads = max(1, torch.get_num_threads() >> halvings)
+    with one_core_each(n_threads) as threads, one_core_each(n_threads) as within:
         window: deque[Future[tuple[Codebook, ...]]] = deque()
         for z, ks, rng in classes:
             window.append(threads.submit(_quantize_one, z, ks, quantizer, rng, within))
-            if len(window) > torch.get_num_threads():
+            if len(window) > n_threads:
                 yield window.popleft().result()
         while window:
             yield window.popleft().result()

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
+import torch
+
 from ddoq.config import DistillConfig
-from ddoq.events import OnEvent
 from ddoq.latents import Latents
 from ddoq.methods import ReducerName
 from ddoq.reducers import STREAM_ROWS, ClassRows
@@ -26,25 +27,35 @@ REMARKS: Mapping[ReducerName, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Reduction:
-    """What is reduced, and how."""
+    """What is reduced, and how; where memory was too short before, with less of it, halved `halvings` times."""
 
     latents: Latents
     class_names: tuple[str, ...]
     config: DistillConfig
-    on_event: OnEvent
+    halvings: int = 0
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Images of each class."""
         return self.latents.manifest.counts
 
+    @property
+    def n_threads(self) -> int:
+        """Classes to be reduced at once."""
+        return max(1, torch.get_num_threads() >> self.halvings)
+
+    @property
+    def stream_bytes(self) -> int:
+        """Bytes of a class in single precision beyond which it is not held in memory."""
+        return STREAM_BYTES >> self.halvings
+
     def is_held(self, label: int) -> bool:
         """Whether a class is taken into memory whole."""
-        return self.latents.size_bytes(label) <= STREAM_BYTES and self.config.parts.reducer != "clvq"
+        return self.latents.size_bytes(label) <= self.stream_bytes and self.config.parts.reducer != "clvq"
 
     def n_pool(self, label: int, most: int) -> int:
         """Rows of a class that is not held, of which up to `most` are chosen: as many as memory has room for."""
-        room = STREAM_BYTES // (4 * self.latents.manifest.dimension)
+        room = self.stream_bytes // (4 * self.latents.manifest.dimension)
         return min(self.counts[label], max(room, STREAM_ROWS * most))
 
     def rows(self, label: int, most: int) -> ClassRows:

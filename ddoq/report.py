@@ -11,9 +11,9 @@ from jinja2 import Environment, StrictUndefined
 
 from ddoq.budgets import Budget
 from ddoq.citations import in_words
-from ddoq.comparison import DISTILLED, RANDOM, SAME_LABELS, Comparison, compare
+from ddoq.comparison import Comparison, compare
 from ddoq.config import DistillConfig
-from ddoq.contenders import WEIGHTED
+from ddoq.contender_names import DISTILLED, RANDOM, SAME_LABELS, WEIGHTED
 from ddoq.marks import N_BINS
 from ddoq.measure_words import words_on_bytes, words_on_coverage
 from ddoq.provenance import how_made, of_each_class, used_sampler

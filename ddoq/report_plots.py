@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ddoq.comparison import DISTILLED, RANDOM, SAME_LABELS
+from ddoq.contender_names import DISTILLED, RANDOM, SAME_LABELS
 from ddoq.plots import accuracy_bars, accuracy_by_class, distortion_bars, weight_strip
 from ddoq.plots_latents import distortion_by_pass, map_of_latents
 from ddoq.types import Report

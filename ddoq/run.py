@@ -13,27 +13,10 @@ from ddoq.errors import DatasetChangedError
 from ddoq.events import OnEvent, Stage
 from ddoq.labels import SoftLabels, open_labels
 from ddoq.manifests import read_manifest
+from ddoq.read_manifest import ReadManifest
 from ddoq.sources import Access
 from ddoq.teachers import Teacher, load_teacher
 from ddoq.types import Report
-
-
-@dataclass(frozen=True)
-class ReadManifest:
-    """What the read stage found: image files of each class, before any is decoded. `fingerprint` changes with them.
-
-    `n_validation` are held out of those for training, which `n_train` leaves out; None where there is no validation.
-    `remarks` are those on a teacher that is there already, for the report.
-    """
-
-    class_names: tuple[str, ...]
-    n_train: tuple[int, ...]
-    n_test: tuple[int, ...]
-    n_validation: tuple[int, ...] | None
-    held_out: bool
-    left_out: tuple[str, ...]
-    fingerprint: str
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,13 +50,21 @@ class EvaluateManifest:
 
 @dataclass(frozen=True)
 class Run:
-    """One distillation in progress: where its stages keep their files, what it may read, and what outlives it."""
+    """One distillation in progress: where its stages keep their files, what it may read, and what outlives it.
+
+    Where memory was too short before, batches are halved from the start, `halvings` times.
+    """
 
     config: DistillConfig
     folders: Mapping[Stage, Path]
     access: Access
     cache: Cache
     on_event: OnEvent
+    halvings: int = 0
+
+    def halved(self, size: int) -> int:
+        """How many to take at once, of what is `size` otherwise; >= 1."""
+        return max(1, size >> self.halvings)
 
 
 def fitted_folder(run: Run) -> Path:
@@ -96,7 +87,9 @@ def dataset_of(run: Run) -> Dataset:
 
 def teacher_of(run: Run) -> Teacher:
     """Load the teacher, whatever its kind."""
-    return load_teacher(run.config, found(run).class_names, run.folders.get(Stage.TEACH))
+    teacher = load_teacher(run.config, found(run).class_names, run.folders.get(Stage.TEACH))
+    teacher.batch_size = run.halved(teacher.batch_size)
+    return teacher
 
 
 def labels_of(run: Run, books: Codebooks) -> SoftLabels | None:

@@ -22,6 +22,7 @@ from ddoq.errors import (
     OutsideRootsError,
     UnknownSchemeError,
 )
+from ddoq.s3_errors import is_passing, reaching, s3_code
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -122,11 +123,12 @@ class S3Folder:
 
     def entries(self) -> Iterator[Entry]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
-        for page in pages:
-            for found in page.get("Contents", ()):
-                name = found["Key"][len(self.prefix) :]
-                if name and not name.endswith("/"):
-                    yield Entry(Member(name, found["Size"]), found["ETag"])
+        with reaching(self.bucket):
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    name = found["Key"][len(self.prefix) :]
+                    if name and not name.endswith("/"):
+                        yield Entry(Member(name, found["Size"]), found["ETag"])
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[Member], Load]]:
@@ -136,12 +138,15 @@ class S3Folder:
         return _download(self.client, self.bucket, self.prefix + member.name, self.cache)
 
     def _read(self, member: Member) -> bytes:
-        try:
-            body = self.client.get_object(Bucket=self.bucket, Key=self.prefix + member.name)["Body"]
-        except ClientError as error:
-            raise DatasetChangedError(f"{member.name!r} cannot be read any more: {_s3_code(error)}") from error
-        with closing(body):
-            return _whole(body.read(member.size + 1), member)
+        with reaching(self.bucket):
+            try:
+                body = self.client.get_object(Bucket=self.bucket, Key=self.prefix + member.name)["Body"]
+            except ClientError as error:
+                if is_passing(error):
+                    raise
+                raise DatasetChangedError(f"{member.name!r} cannot be read any more: {s3_code(error)}") from error
+            with closing(body):
+                return _whole(body.read(member.size + 1), member)
 
 
 Folder = LocalFolder | S3Folder
@@ -164,6 +169,7 @@ def open_source(uri: str, access: Access) -> Source:
         OutsideRootsError: a path that leads outside `access.file_roots`, by links too.
         BucketNotAllowedError: a bucket that is not allowed, here or by the store.
         DatasetNotFoundError: nothing is there.
+        DatasetUnavailableError: the store does not answer, or fails; so does whatever reads from it later.
     """
     scheme, separator, rest = uri.partition("://")
     if separator and scheme.lower() == "file":
@@ -197,14 +203,15 @@ def _open_s3(rest: str, access: Access) -> Source:
         raise BucketNotAllowedError(f"bucket {bucket!r} may not be read here; use one of {list(access.s3_buckets)}")
     client = access.s3()
     try:
-        if key and not key.endswith("/") and _is_object(client, bucket, key):
-            return _download(client, bucket, key, access.cache)
-        folder = S3Folder(client, bucket, f"{key.rstrip('/')}/" if key else "", access.cache)
-        if next(folder.entries(), None):
-            return folder
+        with reaching(bucket):
+            if key and not key.endswith("/") and _is_object(client, bucket, key):
+                return _download(client, bucket, key, access.cache)
+            folder = S3Folder(client, bucket, f"{key.rstrip('/')}/" if key else "", access.cache)
+            if next(folder.entries(), None):
+                return folder
     except ClientError as error:
-        if _s3_code(error) not in _NOT_THERE:
-            raise BucketNotAllowedError(f"'s3://{rest}' may not be read here: {_s3_code(error)}") from error
+        if s3_code(error) not in _NOT_THERE:
+            raise BucketNotAllowedError(f"'s3://{rest}' may not be read here: {s3_code(error)}") from error
     raise DatasetNotFoundError(f"there is no object and no prefix 's3://{rest}'")
 
 
@@ -212,7 +219,7 @@ def _is_object(client: "S3Client", bucket: str, key: str) -> bool:
     try:
         client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if _s3_code(error) in _NOT_THERE:
+        if s3_code(error) in _NOT_THERE:
             return False
         raise
     return True
@@ -220,6 +227,11 @@ def _is_object(client: "S3Client", bucket: str, key: str) -> bool:
 
 def _download(client: "S3Client", bucket: str, key: str, cache: Path) -> LocalFile:
     """Fetch an object once; the name in the cache says which content it is, so it can never be out of date."""
+    with reaching(bucket):
+        return _fetched(client, bucket, key, cache)
+
+
+def _fetched(client: "S3Client", bucket: str, key: str, cache: Path) -> LocalFile:
     tag = client.head_object(Bucket=bucket, Key=key)["ETag"]
     path = cache / hashlib.sha256(f"{bucket}\n{key}\n{tag}".encode()).hexdigest()
     if not path.exists():
@@ -275,7 +287,3 @@ def _whole(data: bytes, member: Member) -> bytes:
 
 def _modified(found: os.stat_result) -> str:
     return str(found.st_mtime_ns)
-
-
-def _s3_code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "unknown")

@@ -1,48 +1,83 @@
 """What each stage does with the folders of those before it. Stages meet only through files, the manifest last."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ddoq.blocks import FOLDER, plan_blocks
 from ddoq.budgets import Budget, given_budgets
-from ddoq.codebooks import Codebooks, open_codebooks, quantize_all
+from ddoq.codebooks import open_codebooks
 from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, open_dataset, require_images
-from ddoq.encode_stage import encode_all
+from ddoq.encode_stage import encode_blocks, join_encoded
 from ddoq.evaluation_stage import evaluate_all
-from ddoq.events import Event, OnEvent, Stage, after
+from ddoq.events import Event, Stage
 from ddoq.fit import FitPlace, fit, fit_key
-from ddoq.generate import generate, open_images, show
+from ddoq.generate import open_images
+from ddoq.generate_stage import generate_blocks, join_generated
 from ddoq.label_sizes import require_room
-from ddoq.labelling import label_all
+from ddoq.label_stage import join_labelled, label_blocks
 from ddoq.latents import open_latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.package import Contents, package_all
-from ddoq.prior import LatentPrior, load_denoiser, load_encoder
+from ddoq.prior import load_encoder
+from ddoq.quantize_stage import join_quantized, quantize_blocks
+from ddoq.read_manifest import ReadManifest
 from ddoq.run import (
     EvaluateManifest,
     FitManifest,
-    GenerateManifest,
-    ReadManifest,
     Run,
     TeachManifest,
     dataset_of,
     fitted_folder,
     found,
     labels_of,
-    teacher_of,
 )
 from ddoq.teach import TAUGHT, TeachPlace, teach, teach_key
 from ddoq.teachers import load_teacher
+from ddoq.train_stage import join_train, train_blocks
 from ddoq.usage import measure_usage
 
 
 def run_stage(stage: Stage, run: Run) -> None:
-    """Run one stage from the start; the stages before it must be complete in `run.folders`."""
-    shutil.rmtree(run.folders[stage], ignore_errors=True)
-    run.folders[stage].mkdir(parents=True)
-    with measure_usage(run.folders[stage]):
-        STAGES[stage](run)
+    """Run a whole stage; the stages before it must be complete in `run.folders`.
+
+    Of a stage that is cut into blocks, those that are complete in its folder are left as they are.
+    """
+    folder = run.folders[stage]
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder, all_but=FOLDER if stage in BLOCKED else None)
+    with measure_usage(folder):
+        if stage in BLOCKED:
+            BLOCK_WORK[stage](run, range(plan_blocks(run.config, found(run))[stage]))
+            JOINS[stage](run, (folder,))
+        else:
+            STAGES[stage](run)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def run_blocks(stage: Stage, run: Run, blocks: range) -> None:
+    """Work on some blocks of a stage, each in a folder of its own within `run.folders[stage]`, its manifest last.
+
+    Blocks that are complete there are left as they are. Events count the pieces of these blocks only.
+    """
+    folder = run.folders[stage]
+    folder.mkdir(parents=True, exist_ok=True)
+    with measure_usage(folder):
+        BLOCK_WORK[stage](run, blocks)
+
+
+def join_blocks(stage: Stage, run: Run, parts: Sequence[Path]) -> None:
+    """Make `run.folders[stage]` a complete stage, its manifest last, of folders that `run_blocks` filled.
+
+    Files are linked where the file system allows it, and the parts stay as they are.
+
+    Raises:
+        FileNotFoundError: a block is complete in no part.
+        DdoqError: what shows only when all blocks are there, such as too many images that do not decode.
+    """
+    run.folders[stage].mkdir(parents=True, exist_ok=True)
+    JOINS[stage](run, parts)
 
 
 def needs(stage: Stage, config: DistillConfig) -> tuple[Stage, ...]:
@@ -87,50 +122,12 @@ def _fit(run: Run) -> None:
     write_manifest(folder, FitManifest(key))
 
 
-def _quantize(run: Run) -> None:
-    latents = open_latents(run.folders[Stage.ENCODE])
-    quantize_all(latents, found(run).class_names, run.config, run.folders[Stage.QUANTIZE], run.on_event)
-
-
-def _generate(run: Run) -> None:
-    every, folder = open_codebooks(run.folders[Stage.QUANTIZE]), run.folders[Stage.GENERATE]
-    draw = _show(run) if run.config.parts.canvas == "real" else _paint(run)
-    totals = [sum(books.budget.counts) for books in every]
-    for index, books in enumerate(every):
-        draw(books, folder / books.budget.name, after(run.on_event, sum(totals[:index]), sum(totals)))
-    write_manifest(folder, GenerateManifest(tuple(books.budget.name for books in every)))
-
-
-def _paint(run: Run) -> Callable[[Codebooks, Path, OnEvent], object]:
-    """Make images of codewords by the prior."""
-    if run.config.resolved_sampler.strength > 0:
-        prior: LatentPrior = load_denoiser(run.config, found(run).class_names, fitted_folder(run))
-    else:
-        prior = load_encoder(run.config)
-    return lambda books, folder, on_event: generate(books, prior, run.config, folder, on_event)
-
-
-def _show(run: Run) -> Callable[[Codebooks, Path, OnEvent], object]:
-    """Take the images that the codewords are from the dataset."""
-    dataset = dataset_of(run)
-    return lambda books, folder, on_event: show(books, dataset, run.config, folder, on_event)
-
-
 def _teach(run: Run) -> None:
     listed, folder = found(run), run.folders[Stage.TEACH]
     key = teach_key(run.config, listed.fingerprint, listed.class_names)
     place = TeachPlace(folder / TAUGHT, run.cache, key)
     teach(dataset_of(run), open_latents(run.folders[Stage.ENCODE]), run.config, place, run.on_event)
     write_manifest(folder, TeachManifest(key))
-
-
-def _label(run: Run) -> None:
-    latents = open_latents(run.folders[Stage.ENCODE])
-    every = [
-        (books, open_images(run.folders[Stage.GENERATE] / books.budget.name))
-        for books in open_codebooks(run.folders[Stage.QUANTIZE])
-    ]
-    label_all(run.config, dataset_of(run), latents, every, teacher_of(run), run.folders[Stage.LABEL], run.on_event)
 
 
 def _package(run: Run) -> None:
@@ -150,17 +147,37 @@ def _package(run: Run) -> None:
     package_all(contents, run.folders[Stage.PACKAGE], run.on_event)
 
 
+def _clear(folder: Path, all_but: str | None) -> None:
+    """Remove what an attempt may have left in a folder."""
+    for entry in folder.iterdir():
+        if entry.name != all_but:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
 STAGES: Mapping[Stage, Callable[[Run], None]] = {
     Stage.READ: _read,
-    Stage.ENCODE: encode_all,
     Stage.FIT: _fit,
-    Stage.QUANTIZE: _quantize,
-    Stage.GENERATE: _generate,
     Stage.TEACH: _teach,
-    Stage.LABEL: _label,
     Stage.EVALUATE: evaluate_all,
     Stage.PACKAGE: _package,
 }
+
+# Stages that are cut into blocks: how some blocks are worked on, and how they become the files that others read.
+BLOCK_WORK: Mapping[Stage, Callable[[Run, Sequence[int]], None]] = {
+    Stage.ENCODE: encode_blocks,
+    Stage.QUANTIZE: quantize_blocks,
+    Stage.GENERATE: generate_blocks,
+    Stage.LABEL: label_blocks,
+    Stage.TRAIN: train_blocks,
+}
+JOINS: Mapping[Stage, Callable[[Run, Sequence[Path]], None]] = {
+    Stage.ENCODE: join_encoded,
+    Stage.QUANTIZE: join_quantized,
+    Stage.GENERATE: join_generated,
+    Stage.LABEL: join_labelled,
+    Stage.TRAIN: join_train,
+}
+BLOCKED = frozenset(BLOCK_WORK)
 
 NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.READ: (),
@@ -170,6 +187,7 @@ NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.GENERATE: (Stage.READ, Stage.FIT, Stage.QUANTIZE),
     Stage.TEACH: (Stage.READ, Stage.ENCODE),
     Stage.LABEL: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH),
-    Stage.EVALUATE: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.LABEL),
+    Stage.TRAIN: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.LABEL),
+    Stage.EVALUATE: (Stage.READ, Stage.ENCODE, Stage.QUANTIZE, Stage.GENERATE, Stage.TEACH, Stage.TRAIN),
     Stage.PACKAGE: (Stage.READ, Stage.QUANTIZE, Stage.GENERATE, Stage.LABEL, Stage.EVALUATE),
 }

@@ -68,9 +68,25 @@ class Table:
         return _count([part.labels for part in self.parts[split]], len(self.class_names))
 
     @contextmanager
-    def opened(self, split: Split, keys: Collection[str] | None) -> Iterator[Iterator[Encoded]]:
+    def opened(self, split: Split, keys: Collection[str] | None, places: range | None) -> Iterator[Iterator[Encoded]]:
         """Give the encoded images of a split in file order."""
-        yield (image for part in self.parts[split] for image in _read_part(part, self.image_column, keys))
+        yield (
+            image
+            for part, rows in self._rows(split, places)
+            for image in _read_part(part, self.image_column, rows, keys)
+        )
+
+    def _rows(self, split: Split, places: range | None) -> Iterator[tuple[Part, npt.NDArray[np.int64]]]:
+        """Say which rows of which files are at these places of a split."""
+        start = 0
+        for part in self.parts[split]:
+            rows = np.flatnonzero(part.labels >= 0)
+            end = start + len(rows)
+            if places is not None:
+                rows = rows[max(0, places.start - start) : max(0, places.stop - start)]
+            if len(rows):
+                yield part, rows
+            start = end
 
 
 @dataclass(frozen=True)
@@ -240,14 +256,17 @@ def _fingerprint(files: Mapping[str, LocalFile]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _read_part(part: Part, column: str, keys: Collection[str] | None) -> Iterator[Encoded]:
+def _read_part(part: Part, column: str, rows: npt.NDArray[np.int64], keys: Collection[str] | None) -> Iterator[Encoded]:
+    """Read some rows, which rise, of a file; only those with these keys, if any are given."""
     part.file.require_unchanged()
     with _parquet(part.file) as parquet:
         row = 0
         for group in range(parquet.num_row_groups):
             end = row + parquet.metadata.row_group(group).num_rows
-            wanted = {i for i in range(row, end) if part.labels[i] >= 0 and (keys is None or part.key(i) in keys)}
-            for i, image in zip(range(row, end), _read_group(parquet, group, column) if wanted else (), strict=False):
+            within = rows[np.searchsorted(rows, row) : np.searchsorted(rows, end)].tolist()
+            wanted = {i for i in within if keys is None or part.key(i) in keys}
+            images = _read_group(parquet, group, column) if wanted else ()
+            for i, image in zip(range(row, max(wanted, default=row) + 1), images, strict=False):
                 if i in wanted:
                     yield Encoded(part.key(i), int(part.labels[i]), partial(_bytes_of, image))
             row = end

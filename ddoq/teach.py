@@ -19,7 +19,8 @@ from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.device import choose_device
 from ddoq.errors import ConfigError, TeacherError
 from ddoq.events import Event, OnEvent, Stage
-from ddoq.latents import Latents, Summary
+from ddoq.image_figures import Summary
+from ddoq.latents import Latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.networks.loading import WEIGHTS
 from ddoq.plans import TrainingPlan

@@ -13,7 +13,7 @@ from ddoq.class_order import class_order
 from ddoq.config import DistillConfig
 from ddoq.device import choose_device
 from ddoq.errors import ConfigError
-from ddoq.lessons import ask
+from ddoq.lessons import BATCH, ask
 from ddoq.manifests import read_manifest
 from ddoq.model_source import ModelSource
 from ddoq.networks import load_network, open_classifier
@@ -26,12 +26,13 @@ class Teacher:
     """A trained network on the device there is, and what it has to be shown.
 
     Its logits are in the order of the dataset's classes. `resolution` is the side in pixels of the images that it
-    sees, `remarks` are sentences on what was taken for granted.
+    sees, `batch_size` how many it looks at at once, `remarks` are sentences on what was taken for granted.
     """
 
     def __init__(self, network: nn.Module, show: Normalise, resolution: int, remarks: Sequence[str] = ()) -> None:
         """Take a network in evaluation mode, its weights fixed."""
         self.resolution, self.device, self.remarks = resolution, choose_device(), tuple(remarks)
+        self.batch_size = BATCH
         self._network, self._show = network.to(self.device), show
 
     def label(self, images: UInt8[Tensor, "b 3 h h"]) -> Float16[Tensor, "b c"]:
@@ -48,6 +49,9 @@ class Teacher:
 
         Images of another side than `resolution` are resized, bilinearly and with antialiasing.
         """
+        return torch.cat([self._look_at_once(part) for part in images.split(self.batch_size)])
+
+    def _look_at_once(self, images: Float[Tensor, "b 3 h h"]) -> Float[Tensor, "b c"]:
         side = (self.resolution, self.resolution)
         if images.shape[-2:] != side:
             images = interpolate(images, side, mode="bilinear", antialias=True)

@@ -4,19 +4,27 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobs.errors import ObjectNotFoundError, StorageUnavailableError
+from jobs.errors import (
+    ObjectNotFoundError,
+    ServiceError,
+    StorageFullError,
+    StorageRefusedError,
+    StorageUnavailableError,
+)
 from jobs.records import Artifact
 from jobs.settings import Settings
 
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"  # written last: a folder that has one is complete
 CHUNK_BYTES = 256 * 1024
 N_TRANSFERS = 8
+NO_ROOM = ("quota", "storagefull", "no space left", "insufficient storage")  # in the errors of several servers
 
 
 def make_s3_client(settings: Settings) -> "S3Client":
@@ -55,11 +64,21 @@ def _asking_for(key: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-            raise ObjectNotFoundError(f"the object store has no {key!r}") from error
-        raise StorageUnavailableError(f"the object store refused {key!r}: {error}") from error
-    except BotoCoreError as error:
+        raise _refusal(key, error) from error
+    except (BotoCoreError, Boto3Error) as error:
         raise StorageUnavailableError(f"the object store did not answer for {key!r}: {error}") from error
+
+
+def _refusal(key: str, error: ClientError) -> ServiceError:
+    """Tell what is not there, what has no room, what may be there later, and what is refused for good."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    if status == HTTPStatus.NOT_FOUND:
+        return ObjectNotFoundError(f"the object store has no {key!r}")
+    if status == HTTPStatus.INSUFFICIENT_STORAGE or any(word in str(error).lower() for word in NO_ROOM):
+        return StorageFullError(f"the object store has no room for {key!r}: {error}; make room or raise its quota")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return StorageUnavailableError(f"the object store could not serve {key!r}: {error}")
+    return StorageRefusedError(f"the object store refused {key!r}: {error}; see the bucket's rights and the keys")
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,11 @@ class Stored:
 
 
 class ObjectStore:
-    """One bucket. Every call raises StorageUnavailableError when the server is away. Safe to share between threads."""
+    """One bucket. Safe to share between threads.
+
+    Every call raises StorageUnavailableError when the server is away or fails, StorageFullError when it has no room,
+    and StorageRefusedError when it does not allow the call.
+    """
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
@@ -197,16 +220,41 @@ class ObjectStore:
     def delete_prefix(self, prefix: str, keep: Collection[str] = ()) -> int:
         """Delete every object below the folder `prefix` that is not in `keep`; return how many."""
         doomed = [key for key in self.list_keys(prefix) if key not in keep]
-        for start in range(0, len(doomed), 1000):  # the most that one request may name
-            objects = [{"Key": key} for key in doomed[start : start + 1000]]
-            with _asking_for(prefix):
+        self.delete_keys(doomed)
+        return len(doomed)
+
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        """Delete objects, those that are there."""
+        for start in range(0, len(keys), 1000):  # the most that one request may name
+            objects = [{"Key": key} for key in keys[start : start + 1000]]
+            with _asking_for(keys[start]):
                 answer = self._client.delete_objects(
                     Bucket=self._bucket,
                     Delete={"Objects": objects, "Quiet": True},  # type: ignore[typeddict-item]
                 )
             if errors := answer.get("Errors"):
                 raise StorageUnavailableError(f"the object store did not delete {errors[0].get('Key')!r}: {errors[0]}")
-        return len(doomed)
+
+    def holds(self, key: str) -> bool:
+        """Whether there is an object at `key`."""
+        try:
+            with _asking_for(key):
+                self._client.head_object(Bucket=self._bucket, Key=key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def abort_uploads(self, before: datetime) -> int:
+        """Give up the uploads in parts that began before a moment and never ended; return how many."""
+        n_aborted = 0
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket)
+        with _asking_for("uploads"):
+            for upload in (upload for page in pages for upload in page.get("Uploads", ())):
+                if upload["Initiated"] < before:
+                    named = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                    self._client.abort_multipart_upload(Bucket=self._bucket, **named)
+                    n_aborted += 1
+        return n_aborted
 
 
 def _folder(prefix: str) -> str:

@@ -6,11 +6,20 @@
         ├── JobEndedError             job.ended
         ├── LeaseLostError            job.lease_lost
         ├── AttemptsExhaustedError    job.attempts_exhausted
+        ├── MemoryExhaustedError      job.out_of_memory
+        ├── JobTimeoutError           job.timeout
+        ├── QueueDeadlineError        job.queue_deadline
+        ├── IdempotencyMismatchError  request.idempotency_mismatch
+        ├── QueueFullError            queue.full
+        ├── ArtifactExpiredError      artifact.expired
         ├── KeyRejectedError          auth.invalid_key
         ├── MissingScopeError         auth.scope
         ├── KeyNotFoundError          key.not_found
         ├── ObjectNotFoundError       storage.not_found
         ├── StorageUnavailableError   storage.unavailable
+        │   ├── StorageFullError      storage.full
+        │   └── StorageRefusedError   storage.refused
+        ├── DiskFullError             worker.disk_full
         └── QueueUnavailableError     queue.unavailable
 
 The algorithm's own errors are in `ddoq.errors`; `docs/errors.md` lists them all.
@@ -49,6 +58,46 @@ class AttemptsExhaustedError(ServiceError):
     code = "job.attempts_exhausted"
 
 
+class MemoryExhaustedError(ServiceError):
+    """A unit ran out of memory, and once more with batches of half the size."""
+
+    code = "job.out_of_memory"
+
+
+class JobTimeoutError(ServiceError):
+    """The job ran for longer than its own `timeout_s`."""
+
+    code = "job.timeout"
+
+
+class QueueDeadlineError(ServiceError):
+    """No worker began the job before its queue deadline, so it has expired."""
+
+    code = "job.queue_deadline"
+
+
+class IdempotencyMismatchError(ServiceError):
+    """The idempotency key came before, with another body."""
+
+    code = "request.idempotency_mismatch"
+
+
+class QueueFullError(ServiceError):
+    """As many jobs are queued as may be; `retry_after_seconds` says when another may be taken, as a guess."""
+
+    code = "queue.full"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ArtifactExpiredError(ServiceError):
+    """The job's artifacts were kept as long as this installation keeps them, and are deleted."""
+
+    code = "artifact.expired"
+
+
 class KeyRejectedError(ServiceError):
     """The API key is malformed, unknown or revoked."""
 
@@ -77,6 +126,24 @@ class StorageUnavailableError(ServiceError):
     """The object store did not answer, or refused."""
 
     code = "storage.unavailable"
+
+
+class StorageFullError(StorageUnavailableError):
+    """The object store has no room for more."""
+
+    code = "storage.full"
+
+
+class StorageRefusedError(StorageUnavailableError):
+    """The object store does not allow what was asked of it."""
+
+    code = "storage.refused"
+
+
+class DiskFullError(ServiceError):
+    """A worker's disk has no room for the work."""
+
+    code = "worker.disk_full"
 
 
 class QueueUnavailableError(ServiceError):

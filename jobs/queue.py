@@ -1,6 +1,7 @@
 """The broker carries wake-up calls only: the database row is the job. The one place that knows Celery's options."""
 
 from celery import Celery
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
 from jobs.errors import QueueUnavailableError
@@ -31,6 +32,7 @@ def make_celery(settings: Settings) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,  # a call that a busy worker sets aside would be lost to an idle one
         broker_pool_limit=0,  # wake-up calls are rare: no idle connections to go stale, none left open at the end
         broker_transport_options=_TRANSPORT,
         broker_connection_retry_on_startup=True,
@@ -45,16 +47,22 @@ class Queue:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def wake(self) -> None:
-        """Call one idle worker, if there is any.
+    def wake(self, n: int = 1) -> None:
+        """Call up to `n` idle workers, if there are any.
 
         Raises:
-            QueueUnavailableError: the broker did not take the call; the job is not lost, the next sweep calls again.
+            QueueUnavailableError: the broker did not take the calls; no job is lost, the next sweep calls again.
         """
         try:
-            self._app.send_task(TASK, queue=QUEUE, expires=EXPIRES_SECONDS, ignore_result=True, retry=False)
+            with self._app.connection_for_write() as connection:
+                for _ in range(n):
+                    self._call(connection)
         except OperationalError as error:
             raise QueueUnavailableError(f"the broker did not take the wake-up call: {error}") from error
+
+    def _call(self, connection: Connection) -> None:
+        options = {"queue": QUEUE, "expires": EXPIRES_SECONDS, "ignore_result": True, "retry": False}
+        self._app.send_task(TASK, connection=connection, **options)
 
     def is_ready(self) -> bool:
         """Whether the broker answers."""

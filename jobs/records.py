@@ -8,6 +8,10 @@ from typing import Any
 
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
+from jobs.options import Priority
+
+PROTOCOL = 1  # what units mean: raised when workers of before would misread the units of today
+SPOKEN = frozenset({PROTOCOL})  # the units that this code can run
 
 
 class JobState(StrEnum):
@@ -56,8 +60,31 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class StageUnits:
+    """What the units of one stage of one job add up to.
+
+    `total` is 0 until a unit has told its own; then it is what those that told make of all. `finished_at` is null
+    until all are done. `attempts` and `peak_bytes` are those of the unit that has most.
+    """
+
+    n_ready: int
+    n_running: int
+    n_done: int
+    done: int
+    total: int
+    attempts: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Job:
-    """One distillation that somebody asked for. `figures` are the report's numbers by name, once there are any."""
+    """One distillation that somebody asked for.
+
+    `stages` are those that have units yet; `figures` are the report's numbers by name, once there are any;
+    `queue_position` is 1 for the job that is begun next, and null unless it is queued.
+    """
 
     id: str
     owner: str
@@ -68,8 +95,13 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    units: tuple[Unit, ...]
+    stages: Mapping[Stage, StageUnits]
     figures: Mapping[str, float]
+    priority: Priority
+    queue_deadline_at: datetime | None
+    timeout_seconds: int | None
+    expires_at: datetime | None
+    queue_position: int | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +130,8 @@ class Claim:
     """The right to run one unit until the lease ends; `token` proves it on every write.
 
     `inputs` are the object prefixes of the finished stages before this one; `prefix` is where this attempt writes.
+    The unit is part `index` of `of` of the stage's `n_blocks` blocks; what earlier attempts completed of them lies
+    beside `prefix`. `is_small` asks for half the batch: an attempt ran out of memory.
     """
 
     unit_id: int
@@ -112,6 +146,8 @@ class Claim:
     config: DistillConfig
     inputs: Mapping[Stage, tuple[str, ...]]
     prefix: str
+    n_blocks: int = 1
+    is_small: bool = False
 
 
 class Order(StrEnum):

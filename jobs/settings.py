@@ -3,11 +3,15 @@
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ddoq.events import Stage
 
 
 def _split(value: Any) -> Any:
@@ -35,6 +39,28 @@ def _resolved(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(folder.resolve() for folder in folders)
 
 
+HOUR = 3600.0
+STALL_SECONDS: Mapping[Stage, float] = MappingProxyType(
+    {
+        Stage.READ: 6 * HOUR,  # tells nothing before its end, and may fetch the dataset
+        Stage.ENCODE: 2 * HOUR,  # before its first batch it may fetch the dataset and a model
+        Stage.FIT: 2 * HOUR,
+        Stage.QUANTIZE: 6 * HOUR,  # the largest class, with the most effort
+        Stage.GENERATE: HOUR,  # a model, and one batch of many denoising steps on a CPU
+        Stage.TEACH: 2 * HOUR,
+        Stage.LABEL: HOUR,
+        Stage.TRAIN: 2 * HOUR,
+        Stage.EVALUATE: 6 * HOUR,  # measures are taken behind the last event
+        Stage.PACKAGE: 2 * HOUR,
+    }
+)
+"""How long a stage may be silent: from its claim or an event to the next, up- and downloads included."""
+
+
+def _over_defaults(given: Mapping[Stage, float]) -> Mapping[Stage, float]:
+    return {**STALL_SECONDS, **given}
+
+
 class Settings(BaseSettings):
     """Settings of one process. Lists are JSON, or separated by `:` like PATH."""
 
@@ -54,6 +80,14 @@ class Settings(BaseSettings):
     scratch: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / "ddoq", description="Folder for a worker's files."
     )
+    scratch_bytes: int = Field(
+        50 * 2**30,
+        gt=0,
+        description="Bytes of finished units that a worker keeps in its scratch folder beside its work.",
+    )
+    cache_shared: bool = Field(
+        False, description="Whether all owners share one cache of latents, priors and teachers; else each has its own."
+    )
     cache_bytes: int = Field(
         100 * 2**30, gt=0, description="Bytes kept of each owner from job to job; what was unused longest goes first."
     )
@@ -61,6 +95,18 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(10, gt=0, description="How often a worker extends its lease.")
     sweep_seconds: float = Field(5, gt=0, description="How often expired leases and unclean jobs are looked for.")
     max_attempts: int = Field(3, ge=1, description="Times a unit may lose its worker before the job fails.")
+    stall_seconds: Annotated[dict[Stage, Annotated[float, Field(gt=0)]], AfterValidator(_over_defaults)] = Field(
+        default_factory=lambda: dict(STALL_SECONDS),
+        description="JSON object, over the defaults: a stage that is silent for so long is given to another worker.",
+    )
+    max_queued_per_key: int = Field(100, ge=1, description="Jobs of one owner that may be queued at a time.")
+    max_queued: int = Field(1000, ge=1, description="Jobs of all owners that may be queued at a time.")
+    retention_days: float = Field(30, gt=0, description="Artifacts are deleted this long after their job's end.")
+    orphan_scan_seconds: float = Field(
+        3600,
+        gt=0,
+        description="How often the whole bucket is compared with the database; no two services may share a bucket.",
+    )
     cancel_grace_seconds: float = Field(30, gt=0, description="A worker that ignores a cancel this long is ended.")
 
 

@@ -36,6 +36,7 @@ class EventKind(StrEnum):
     EXPIRED = "expired"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    ARTIFACT_MISSING = "artifact_missing"
 
 
 def require_legal(now: JobState, to: JobState) -> None:

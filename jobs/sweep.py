@@ -1,139 +1,108 @@
-"""What nobody else will do: take back the units of lost workers, call workers again, clear up after ended jobs.
+"""What nobody else will do: end what ran out of time, call workers again, clear up behind jobs and workers.
 
-Any process may sweep, as often as it likes: the database elects one at a time.
+Any process may sweep, as often as it likes: the database elects one at a time. The bucket as a whole is looked
+through by `jobs.orphans`, which takes long.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
-from sqlalchemy import Engine, exists, func, select, update
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from ddoq.events import Stage
+from ddoq.errors import DdoqError
 from jobs.artifacts import ObjectStore
-from jobs.errors import AttemptsExhaustedError, QueueUnavailableError, StorageUnavailableError
-from jobs.leases import NO_LEASE
+from jobs.cleaning import clean_ended, delete_expired, forget_workers
+from jobs.overdue import expire_queued, fail_overtime, take_back_deaf, take_back_expired, take_back_stalled
 from jobs.queue import Queue
-from jobs.records import Failure, JobState, UnitState
-from jobs.rows import fail_job, lock_job, now, stood_down
-from jobs.states import CLAIMABLE, HELD, EventKind
-from jobs.tables import artifacts, jobs, units
+from jobs.records import UnitState
+from jobs.rows import now
+from jobs.settings import Settings
+from jobs.states import CLAIMABLE
+from jobs.tables import jobs, units, workers
 
 ELECTION = 0x64646F71  # any number, the same in all processes
-CLEANED_AT_ONCE = 100  # jobs a sweep, so that none takes for ever
+ALIVE = timedelta(seconds=60)  # a worker that was seen no longer ago
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep did, by job. `is_elected` is false when another process was sweeping."""
+    """What a sweep did, by job. `is_elected` is false when another process was sweeping.
+
+    A job is named once for each of its units that were taken back: `requeued` from a worker that fell silent,
+    `stalled` from one without progress, `stopped` from one that ignored a cancel. `n_woken` are calls to workers.
+    """
 
     is_elected: bool
     requeued: tuple[str, ...] = ()
+    stalled: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    timed_out: tuple[str, ...] = ()
+    n_woken: int = 0
     cleaned: tuple[str, ...] = ()
-    woken: bool = False
+    emptied: tuple[str, ...] = ()
+    n_forgotten: int = 0
 
 
 class Sweeper:
     """Sweeps. Safe to share between threads."""
 
-    def __init__(self, engine: Engine, objects: ObjectStore, queue: Queue, max_attempts: int) -> None:
+    def __init__(self, engine: Engine, objects: ObjectStore, queue: Queue, settings: Settings) -> None:
         self._engine = engine
         self._objects = objects
         self._queue = queue
-        self._max_attempts = max_attempts
+        self._settings = settings
 
     def sweep(self) -> Swept:
-        """Do once whatever there is to do, unless another process is doing it."""
-        with self._engine.begin() as election:  # holds no row: each step below has its own short transaction
+        """Do once whatever there is to do, unless another process is doing it. A duty that fails stops no other."""
+        with self._engine.begin() as election:  # holds no row: each duty has its own short transactions
             if not election.execute(select(func.pg_try_advisory_xact_lock(ELECTION))).scalar_one():
                 return Swept(is_elected=False)
-            requeued = self._take_back_expired()
-            woken = self._wake()
-            return Swept(is_elected=True, requeued=requeued, cleaned=self._clean(), woken=woken)
+            return self._do_all()
 
-    def _take_back_expired(self) -> tuple[str, ...]:
-        taken = []
-        while (job_id := self._take_back_one()) is not None:
-            taken.append(job_id)
-        return tuple(taken)
-
-    def _take_back_one(self) -> str | None:
-        expired = (
-            select(units)
-            .where(units.c.state == UnitState.RUNNING, units.c.lease_expires_at <= now())
-            .order_by(units.c.lease_expires_at)
-            .limit(1)
-            .with_for_update(skip_locked=True)
+    def _do_all(self) -> Swept:
+        engine, objects, settings = self._engine, self._objects, self._settings
+        patience = settings.cancel_grace_seconds + settings.lease_seconds  # the worker ends itself before
+        return Swept(
+            is_elected=True,
+            requeued=_try(lambda: take_back_expired(engine, settings.max_attempts), ()),
+            stalled=_try(lambda: take_back_stalled(engine, settings.stall_seconds, settings.max_attempts), ()),
+            stopped=_try(lambda: take_back_deaf(engine, patience, settings.max_attempts), ()),
+            expired=_try(lambda: expire_queued(engine), ()),
+            timed_out=_try(lambda: fail_overtime(engine), ()),
+            n_woken=_try(self._wake, 0),
+            cleaned=_try(lambda: clean_ended(engine, objects), ()),
+            emptied=_try(lambda: delete_expired(engine, objects, settings.retention_days), ()),
+            n_forgotten=_try(lambda: forget_workers(engine), 0),
         )
-        with self._engine.begin() as connection:
-            unit = connection.execute(expired).mappings().one_or_none()
-            if unit is None:
-                return None
-            crashes = unit["crashes"] + 1
-            free = {"state": UnitState.READY, "crashes": crashes, "finished_at": now()}
-            connection.execute(update(units).where(units.c.id == unit["id"]).values(**NO_LEASE, **free))
-            job = lock_job(connection, unit["job_id"])
-            if job.state is JobState.RUNNING and crashes >= self._max_attempts:
-                fail_job(connection, job, _exhausted(Stage(unit["stage"]), crashes, unit["crash_reason"]))
-            elif job.state in HELD:
-                told = {name: unit[name] for name in ("stage", "index", "of", "attempt", "worker", "crash_reason")}
-                stood_down(connection, job, EventKind.LEASE_LOST, told)
-            return job.id
 
-    def _wake(self) -> bool:
-        """Call a worker when a unit waits: the row is its own outbox, so that a lost call costs one sweep."""
-        waiting = (
-            select(units.c.id)
-            .join(jobs, jobs.c.id == units.c.job_id)
-            .where(units.c.state == UnitState.READY, jobs.c.state.in_(CLAIMABLE))
-            .limit(1)
-        )
+    def _wake(self) -> int:
+        """Call workers when units wait: the row is its own outbox, so that a lost call costs one sweep."""
         with self._engine.connect() as connection:
-            if connection.execute(waiting).one_or_none() is None:
-                return False
-        try:
-            self._queue.wake()
-        except QueueUnavailableError as error:
-            log.warning("%s", error)
-            return False
-        return True
-
-    def _clean(self) -> tuple[str, ...]:
-        """Delete what ended jobs wrote and did not hand out: inputs of later stages, losing attempts."""
-        cleaned = []
-        for job_id in self._unclean():
-            try:
-                self._clean_one(job_id)
-            except StorageUnavailableError as error:
-                log.warning("%s", error)
-                break
-            cleaned.append(job_id)
-        return tuple(cleaned)
-
-    def _unclean(self) -> list[str]:
-        in_use = exists().where(units.c.job_id == jobs.c.id, units.c.state == UnitState.RUNNING)
-        query = (
-            select(jobs.c.id)
-            .where(jobs.c.finished_at.is_not(None), jobs.c.cleaned_at.is_(None), ~in_use)
-            .order_by(jobs.c.finished_at)
-            .limit(CLEANED_AT_ONCE)
-        )
-        with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
-
-    def _clean_one(self, job_id: str) -> None:
-        with self._engine.connect() as connection:
-            kept = set(connection.execute(select(artifacts.c.key).where(artifacts.c.job_id == job_id)).scalars())
-        self._objects.delete_prefix(f"jobs/{job_id}", kept)
-        with self._engine.begin() as connection:
-            connection.execute(update(jobs).where(jobs.c.id == job_id).values(cleaned_at=now()))
+            alive = select(func.count()).select_from(workers).where(workers.c.seen_at > now() - ALIVE)
+            n_workers = max(connection.execute(alive).scalar_one(), 1)
+            waiting = (
+                select(units.c.id)
+                .join(jobs, jobs.c.id == units.c.job_id)
+                .where(units.c.state == UnitState.READY, jobs.c.state.in_(CLAIMABLE))
+                .limit(n_workers)
+            )
+            n_calls = len(connection.execute(waiting).all())
+        if n_calls:
+            self._queue.wake(n_calls)
+        return n_calls
 
 
-def _exhausted(stage: Stage, n_lost: int, reason: str | None) -> Failure:
-    last = f"the last time by {reason}" if reason else "the last time without a word, as when memory runs out"
-    message = (
-        f"stage {stage} was begun {n_lost} times and broke off each time, {last}; if it ran out of memory, lower "
-        "prior.resolution or prior.batch_size, else see the workers' logs"
-    )
-    return Failure(AttemptsExhaustedError.code, message, retryable=True, stage=stage)
+def _try(duty: Callable[[], T], otherwise: T) -> T:
+    try:
+        return duty()
+    except (SQLAlchemyError, DdoqError, ValueError) as error:  # a row that cannot be read is a ValueError
+        log.warning("a part of the sweep failed and will be tried again: %s", error)
+        return otherwise

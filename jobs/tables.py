@@ -29,6 +29,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from ddoq.events import Stage
 from jobs.records import JobState, UnitState
@@ -77,6 +78,7 @@ jobs = Table(
     Column("stage", Text, nullable=False),
     Column("config", JSON, nullable=False),
     Column("n_events", Integer, nullable=False, server_default=text("0")),
+    Column("n_running", Integer, nullable=False, server_default=text("0"), comment="its units that are being run"),
     Column("failure_code", Text),
     Column("failure_stage", Text),
     Column("failure_message", Text),
@@ -102,8 +104,17 @@ jobs = Table(
         name="finished_when_ended",
     ),
     CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
+    CheckConstraint("n_running >= 0", name="n_running"),
     Index(None, "owner", "id"),
+    Index(None, "finished_at"),
+    Index(
+        "ix_jobs_expiring",
+        "expires_at",
+        postgresql_where=text("artifacts_deleted_at IS NULL AND finished_at IS NOT NULL"),
+    ),
+    Index("ix_jobs_open", "id", postgresql_where=text("state IN ('queued', 'running', 'cancelling')")),
     Index("ix_jobs_unclean", "finished_at", postgresql_where=text("cleaned_at IS NULL AND finished_at IS NOT NULL")),
+    postgresql_with={"fillfactor": 50},  # counting in a row needs room beside it, else every index learns of it
 )
 
 units = Table(
@@ -118,7 +129,7 @@ units = Table(
     Column("attempt", Integer, nullable=False, server_default=text("0"), comment="claims so far: names the prefix"),
     Column("crashes", Integer, nullable=False, server_default=text("0"), comment="leases lost so far: bounded"),
     Column("out_of_memory", Integer, nullable=False, server_default=text("0"), comment="attempts that ended so"),
-    Column("failures", JSON, nullable=False, server_default=text("'[]'"), comment="why each attempt broke"),
+    Column("failures", JSONB, nullable=False, server_default=text("'[]'"), comment="why each attempt broke"),
     Column("protocol", SmallInteger, nullable=False, server_default=text("1"), comment="what a worker has to speak"),
     Column("worker", Text),
     Column("lease_token", Text),
@@ -126,7 +137,6 @@ units = Table(
     Column("done", Integer, nullable=False, server_default=text("0")),
     Column("total", Integer, nullable=False, server_default=text("0")),
     Column("prefix", Text, comment="where the winning attempt wrote"),
-    Column("kept_prefix", Text, comment="where a drained attempt left the blocks that it had finished"),
     Column("peak_bytes", BigInteger, comment="resident memory of the winning attempt's process, at most"),
     _moment("progress_at"),
     _moment("started_at"),
@@ -138,8 +148,18 @@ units = Table(
     CheckConstraint("(state = 'running') = (lease_token IS NOT NULL)", name="leased_when_running"),
     CheckConstraint("(lease_token IS NULL) = (lease_expires_at IS NULL)", name="lease_whole"),
     CheckConstraint("(state = 'done') = (prefix IS NOT NULL)", name="prefix_when_done"),
-    Index("ix_units_ready", "id", postgresql_where=text("state = 'ready'")),
-    Index("ix_units_running", "lease_expires_at", postgresql_where=text("state = 'running'")),
+    Index("ix_units_ready", "job_id", "index", postgresql_where=text("state = 'ready'")),
+    Index("ix_units_running", "job_id", postgresql_where=text("state = 'running'")),  # not the lease: it moves often
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},  # a queue: most versions of its rows are dead soon
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("job_id", Id, ForeignKey(jobs.c.id, **OF_JOB), primary_key=True),
+    Column("stage", Text, primary_key=True),
+    Column("attempts", ARRAY(Integer), nullable=False, comment="which attempt won each unit of a done stage, in order"),
+    _one_of("stage", Stage),
 )
 
 workers = Table(

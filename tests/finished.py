@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from ddoq.archive import Recipe
-from ddoq.codebooks import Codebooks, quantize_all
+from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, open_dataset
 from ddoq.evaluate import score
@@ -21,6 +21,7 @@ from ddoq.network_config import NetworkConfig
 from ddoq.package import Contents
 from ddoq.prior.pixels import Pixels
 from ddoq.protocols import QUICK
+from ddoq.quantize_stage import quantize_all
 from ddoq.summary import summarize
 from ddoq.types import Scores
 from tests.pictures import access_to, members, write_folder

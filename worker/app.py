@@ -1,29 +1,56 @@
 """The Celery app of a worker: one task, which looks into the database for work. Loads no torch; its child does."""
 
+import logging
 import multiprocessing
 from typing import Any
 
 from celery import Celery, signals
+from sqlalchemy.exc import DBAPIError
 
-from jobs.queue import TASK, make_celery
+from jobs.errors import QueueUnavailableError
+from jobs.queue import TASK, Queue, make_celery
 from jobs.settings import Settings
+from worker.notes import report_predecessor
+from worker.presence import Presence
+
+log = logging.getLogger(__name__)
 
 
 def create_worker(settings: Settings) -> Celery:
     """Make the app with its task. SIGTERM to the worker makes the running unit go back at its next batch."""
     app = make_celery(settings)
+    app.conf.worker_proc_alive_timeout = 60  # a new child may have to wait for the database
     draining = multiprocessing.get_context("fork").Event()  # inherited by the pool's child
+    presence = Presence(settings)
+
+    def begin(**_: Any) -> None:
+        presence.enter()
 
     def drain(**_: Any) -> None:
         draining.set()
+        presence.leave()
 
+    def succeed(**_: Any) -> None:
+        _report_predecessor(settings, Queue(app))
+
+    signals.worker_ready.connect(begin, weak=False)
     signals.worker_shutting_down.connect(drain, weak=False)
+    signals.worker_process_init.connect(succeed, weak=False)
 
     def run_units() -> None:
         from worker import runner  # torch
 
-        with runner.open_bench(settings, draining) as bench:
+        with runner.open_bench(settings, Queue(app), draining) as bench:
             runner.run_units(bench)
 
     app.task(run_units, name=TASK)
     return app
+
+
+def _report_predecessor(settings: Settings, queue: Queue) -> None:
+    """Free the unit of a child that was killed, and call a worker for it."""
+    try:
+        if report_predecessor(settings):
+            queue.wake()
+    except (DBAPIError, QueueUnavailableError) as error:
+        log.warning("the unit of the process before this one waits for the end of its lease: %s", error)

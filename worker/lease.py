@@ -8,7 +8,7 @@ from multiprocessing.synchronize import Event as Flag
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from ddoq.events import Event
 from jobs.errors import LeaseLostError
@@ -36,6 +36,7 @@ class Lease:
         self._settings = settings
         self._draining = draining
         self._ended = threading.Event()
+        self._parent = os.getppid()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{claim.unit_id}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -47,7 +48,7 @@ class Lease:
         self._thread.join()
 
     def on_event(self, event: Event) -> None:
-        """Report progress; raise what has been ordered meanwhile.
+        """Report progress, which the database may miss; raise what has been ordered meanwhile.
 
         Raises:
             CancelOrdered: the job is being cancelled.
@@ -57,29 +58,43 @@ class Lease:
         if "batch_size" in event.values:
             size = event.values["batch_size"]
             log.warning("unit %s: the device's memory is short; batches of %d from here on", self._claim.unit_id, size)
-        order = self._leases.report(self._claim, event.done, event.total)
+        try:
+            order = self._leases.report(self._claim, event.done, event.total)
+        except DBAPIError as error:
+            log.warning("no progress told of unit %s: %s", self._claim.unit_id, error.orig)
+            order = Order.CONTINUE
         if order is Order.CANCEL:
             raise CancelOrdered
         if self._draining.is_set():
             raise DrainOrdered
 
     def _beat(self) -> None:
-        cancel_seen = None
+        """Extend the lease until it is over; end this process when its stage goes on in spite of an order to end."""
+        deaf_since = None
         while not self._ended.wait(self._settings.heartbeat_seconds):
-            try:
-                order = self._leases.heartbeat(self._claim)
-            except LeaseLostError:
-                return  # the stage learns of it at its next event
-            except OperationalError:
-                log.warning("no heartbeat for unit %s: the database does not answer", self._claim.unit_id)
-                continue
-            if order is Order.CANCEL:
-                cancel_seen = cancel_seen or time.monotonic()
-                self._end_when_deaf(cancel_seen)
+            if os.getppid() != self._parent:
+                log.error("the worker of unit %s is gone; so goes its process", self._claim.unit_id)
+                os._exit(1)
+            if self._has_to_end():
+                deaf_since = deaf_since or time.monotonic()
+                if time.monotonic() - deaf_since > self._settings.cancel_grace_seconds:
+                    self._end_process()
 
-    def _end_when_deaf(self, cancel_seen: float) -> None:
-        """End this process when its stage has ignored a cancel for too long; the parent starts another."""
-        if time.monotonic() - cancel_seen > self._settings.cancel_grace_seconds:
-            log.error("unit %s ignored its cancel; its process ends", self._claim.unit_id)
+    def _has_to_end(self) -> bool:
+        """Extend the lease; True when the stage is to stop, which it learns at its next event."""
+        try:
+            return self._leases.heartbeat(self._claim) is Order.CANCEL
+        except LeaseLostError:
+            return True
+        except DBAPIError as error:
+            log.warning("no heartbeat for unit %s: %s", self._claim.unit_id, error.orig)
+            return False
+
+    def _end_process(self) -> None:
+        """End this process; the parent starts another."""
+        log.error("unit %s went on when it had to end; its process ends", self._claim.unit_id)
+        try:
             self._leases.stop_cancelled(self._claim)
-            os._exit(1)
+        except (LeaseLostError, ValueError, DBAPIError) as error:
+            log.warning("unit %s: %s", self._claim.unit_id, error)
+        os._exit(1)

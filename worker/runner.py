@@ -2,164 +2,136 @@
 
 import logging
 import os
-import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event as Flag
-from pathlib import Path
 
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 
-from ddoq.errors import DdoqError
-from ddoq.events import OnEvent, Stage
-from ddoq.manifests import read_manifest
-from ddoq.package import PackageManifest
-from ddoq.run import EvaluateManifest, Run
-from ddoq.sources import Access
-from ddoq.stages import needs, run_stage
-from ddoq.types import Report
-from ddoq.usage import read_usage
-from jobs.admission import admit
+from ddoq.errors import DatasetUnavailableError, DdoqError
 from jobs.artifacts import ObjectStore, make_s3_client
-from jobs.caches import ObjectCache
-from jobs.errors import LeaseLostError, ServiceError
+from jobs.errors import (
+    DiskFullError,
+    LeaseLostError,
+    QueueUnavailableError,
+    ServiceError,
+    StorageFullError,
+    StorageRefusedError,
+    StorageUnavailableError,
+)
 from jobs.leases import Leases
-from jobs.records import Artifact, Claim, Failure
+from jobs.queue import Queue
+from jobs.records import Claim, Failure
 from jobs.settings import Settings
 from worker.lease import CancelOrdered, DrainOrdered, Lease
+from worker.memory import is_out_of_memory
+from worker.notes import noted
+from worker.patience import patiently
+from worker.scratch import Scratch
+from worker.work import Bench, Result, work
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
+MOST_CALLS = 64  # at a time; the sweep calls the rest
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What one worker works with. `settings.scratch` is its own: no two workers may share one."""
+@dataclass
+class Pause:
+    """How long to wait before the next unit: longer each time that a server or the disk was the reason to stop."""
 
-    settings: Settings
-    leases: Leases
-    objects: ObjectStore
-    draining: Flag
+    seconds: float = 0.0
+
+    def lengthen(self) -> None:
+        self.seconds = min(max(FIRST_PAUSE_SECONDS, 2 * self.seconds), LONGEST_PAUSE_SECONDS)
+
+    def reset(self) -> None:
+        self.seconds = 0.0
 
 
 @contextmanager
-def open_bench(settings: Settings, draining: Flag) -> Iterator[Bench]:
-    """Connect to the database and the object store; leave an empty scratch folder behind."""
+def open_bench(settings: Settings, queue: Queue, draining: Flag) -> Iterator[Bench]:
+    """Connect to the database and the object store."""
     engine = create_engine(settings.database_url, pool_pre_ping=True)
     objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
-    yield Bench(settings, Leases(engine, settings.lease_seconds), objects, draining)
+    leases = Leases(engine, settings.lease_seconds, settings.max_attempts)
+    scratch = Scratch(settings.scratch, objects, settings.scratch_bytes)
+    yield Bench(settings, leases, objects, queue, scratch, draining)
     engine.dispose()
-    shutil.rmtree(settings.scratch, ignore_errors=True)
 
 
 def run_units(bench: Bench) -> None:
-    """Run units until none is ready or this worker is shutting down."""
-    worker = f"{socket.gethostname()}-{os.getpid()}"
-    while not bench.draining.is_set():
+    """Run units until none is ready or this worker is shutting down; then forget what no job needs any more."""
+    worker, pause = f"{socket.gethostname()}-{os.getpid()}", Pause()
+    while not bench.draining.wait(pause.seconds):
         claim = bench.leases.claim(worker)
         if claim is None:
+            bench.scratch.keep_only(bench.leases.unended(bench.scratch.job_ids()))
             return
-        run_unit(bench, claim)
+        run_unit(bench, claim, pause)
 
 
-def run_unit(bench: Bench, claim: Claim) -> None:
+def run_unit(bench: Bench, claim: Claim, pause: Pause) -> None:
     """Run one unit to one of its ends. The only place where an unforeseen exception is caught."""
-    log.info("unit %s: %s of %s, attempt %s", claim.unit_id, claim.stage, claim.job_id, claim.attempt)
+    log.info("unit %s: %s %s of %s, attempt %s", claim.unit_id, claim.stage, claim.index, claim.job_id, claim.attempt)
     try:
-        with Lease(bench.leases, claim, bench.settings, bench.draining) as lease:
-            _forget_other_jobs(bench.settings.scratch, claim.job_id)
-            artifacts, figures, peak_bytes = _run_and_upload(bench, claim, lease.on_event)
-        bench.leases.finish(claim, artifacts, figures, peak_bytes)
+        with noted(bench.settings.scratch, claim):
+            with Lease(bench.leases, claim, bench.settings, bench.draining) as lease:
+                result = work(bench, claim, lease.on_event)
+            _finish(bench, claim, result)
+        pause.reset()
     except LeaseLostError:
         log.warning("unit %s is somebody else's by now; its result is dropped", claim.unit_id)
     except Exception as error:  # noqa: BLE001  the edge: whatever it is, the job must learn of it
-        _end_badly(bench.leases, claim, error)
+        _end_badly(bench, claim, error, pause)
 
 
-def _end_badly(leases: Leases, claim: Claim, error: Exception) -> None:
+def _finish(bench: Bench, claim: Claim, result: Result) -> None:
+    """Hand in what was made, and call workers for what can be done now."""
+
+    def finish() -> int:
+        return bench.leases.finish(claim, result.artifacts, result.figures, result.peak_bytes, result.blocks)
+
+    n_ready = patiently(finish, bench.settings.lease_seconds)
+    if n_ready > 1:  # one is for this worker
+        try:
+            bench.queue.wake(min(n_ready - 1, MOST_CALLS))
+        except QueueUnavailableError as error:
+            log.warning("%s", error)
+
+
+def _end_badly(bench: Bench, claim: Claim, error: Exception, pause: Pause) -> None:
     """Say why a unit did not finish."""
     try:
-        match error:
-            case CancelOrdered():
-                leases.stop_cancelled(claim)
-            case DrainOrdered():
-                leases.give_back(claim)
-            case DdoqError() if not isinstance(error, ServiceError):
-                leases.fail(claim, Failure(error.code, str(error), retryable=False, stage=claim.stage))
-            case _:
-                log.error("unit %s broke", claim.unit_id, exc_info=error)
-                leases.crash(claim, f"{type(error).__name__}: {error}")
+        patiently(lambda: _tell(bench, claim, error, pause), bench.settings.lease_seconds)
     except LeaseLostError:
         log.warning("unit %s was lost before it ended: %s", claim.unit_id, error)
+    except DBAPIError:
+        log.exception(
+            "unit %s ends with its lease, since the database does not hear of its end: %s", claim.unit_id, error
+        )
 
 
-def _run_and_upload(
-    bench: Bench, claim: Claim, on_event: OnEvent
-) -> tuple[Sequence[Artifact], Mapping[str, float], int | None]:
-    """Run the claim's stage between its inputs and its output; answer artifacts, figures and the peak of memory."""
-    scratch = bench.settings.scratch
-    folders = {claim.stage: scratch / claim.prefix}
-    for stage in needs(claim.stage, claim.config):
-        (prefix,) = claim.inputs[stage]
-        folders[stage] = scratch / prefix
-        bench.objects.download_folder(prefix, folders[stage])
-    admit(claim.config, bench.settings)
-    cache = ObjectCache(bench.objects, claim.owner, bench.settings.cache_bytes)
-    run_stage(claim.stage, Run(claim.config, folders, _access(bench.settings, claim.job_id), cache, on_event))
-    bench.objects.upload_folder(folders[claim.stage], claim.prefix)
-    folder = folders[claim.stage]
-    usage = read_usage(folder)
-    return _artifacts(claim, folder), _figures(claim, folder), usage.peak_bytes if usage else None
-
-
-def _access(settings: Settings, job_id: str) -> Access:
-    return Access(
-        file_roots=settings.file_roots,
-        s3_buckets=settings.dataset_buckets,
-        s3=lambda: make_s3_client(settings),
-        cache=settings.scratch / "jobs" / job_id / "sources",
-    )
-
-
-def _artifacts(claim: Claim, folder: Path) -> Sequence[Artifact]:
-    if claim.stage is not Stage.PACKAGE:
-        return ()
-    files = read_manifest(folder, PackageManifest).files
-    return [
-        Artifact(file.name, f"{claim.prefix}/{file.name}", file.size_bytes, file.sha256, file.media_type)
-        for file in files
-    ]
-
-
-def _figures(claim: Claim, folder: Path) -> Mapping[str, float]:
-    if claim.stage is not Stage.EVALUATE:
-        return {}
-    reports = read_manifest(folder, EvaluateManifest).reports
-    if len(reports) == 1:
-        return figures(*reports.values())
-    return {f"{budget}.{name}": value for budget, report in reports.items() for name, value in figures(report).items()}
-
-
-def figures(report: Report) -> Mapping[str, float]:
-    """Flatten the report's numbers to names that a query can use, such as `accuracy.distilled.mean`.
-
-    That, and the calibration error, is of the first network; where there are several,
-    `accuracy_by_network.resnet-18.distilled.mean` is of one.
-    """
-    flat = dict(report.figures)
-    named = {"accuracy": report.accuracy}
-    named |= {f"accuracy_by_network.{network}": accuracy for network, accuracy in report.by_network.items()}
-    for name, accuracy in named.items():
-        for contender, score in accuracy.items():
-            flat[f"{name}.{contender}.mean"] = score.mean
-            flat[f"{name}.{contender}.deviation"] = score.deviation
-    return flat | {f"calibration.{contender}": error for contender, error in report.calibration.items()}
-
-
-def _forget_other_jobs(scratch: Path, job_id: str) -> None:
-    """Keep the files of one job only: the next unit is most often of the same."""
-    (scratch / "jobs" / job_id).mkdir(parents=True, exist_ok=True)
-    for folder in (scratch / "jobs").iterdir():
-        if folder.name != job_id:
-            shutil.rmtree(folder)
+def _tell(bench: Bench, claim: Claim, error: Exception, pause: Pause) -> None:
+    leases = bench.leases
+    match error:
+        case CancelOrdered():
+            leases.stop_cancelled(claim)
+        case DrainOrdered():
+            leases.give_back(claim)
+        case StorageFullError() | StorageRefusedError() | DiskFullError():
+            bench.scratch.make_room(claim.job_id, 0)
+            leases.crash(claim, str(error), code=error.code)
+            pause.lengthen()
+        case StorageUnavailableError() | DatasetUnavailableError():
+            log.warning("unit %s goes back, and this worker waits: %s", claim.unit_id, error)
+            leases.give_back(claim, reason=str(error))  # no attempt is charged: nothing is wrong with the work
+            pause.lengthen()
+        case DdoqError() if not isinstance(error, ServiceError):
+            leases.fail(claim, Failure(error.code, str(error), retryable=False, stage=claim.stage))
+        case _:
+            log.error("unit %s broke", claim.unit_id, exc_info=error)
+            leases.crash(claim, f"{type(error).__name__}: {error}", out_of_memory=is_out_of_memory(error))

@@ -25,7 +25,7 @@ def load_encoder(config: DistillConfig) -> LatentPrior:
     """
     prior = config.prior
     if isinstance(prior, PixelsPrior):
-        return Pixels(prior.resolution)
+        return Pixels(prior.resolution, prior.batch_size)
     if prior.model is None:
         return make_space(prior, None)
     source, device = ModelSource(prior.model, prior.revision), choose_device()

@@ -7,13 +7,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
+from ddoq.prior_config import PIXELS_BATCH
+
 
 @dataclass(frozen=True)
 class Pixels:
     """The image is its own latent, in [-1, 1]; there is no posterior to sample."""
 
     resolution: int
-    batch_size: int = 256
+    batch_size: int = PIXELS_BATCH
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

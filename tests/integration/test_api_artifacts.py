@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api.services import Services
@@ -189,3 +190,12 @@ def test_a_download_is_streamed(client: TestClient, ann: Headers, url: str) -> N
     with client.stream("GET", url, headers=ann) as response:
         chunks: Iterator[bytes] = response.iter_bytes()
         assert len(next(chunks)) < SIZE
+
+
+@pytest.mark.parametrize("end", ["", "/archive.zip"])
+def test_artifacts_past_their_time_are_gone(
+    client: TestClient, ann: Headers, url: str, services: Services, wrong_in: WrongIn, end: str
+) -> None:
+    with services.engine.begin() as connection:
+        connection.execute(text("UPDATE jobs SET expires_at = now()"))
+    assert not wrong_in(client.get(url.removesuffix("/archive.zip") + end, headers=ann), 410, "artifact.expired")

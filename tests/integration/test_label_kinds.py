@@ -114,7 +114,7 @@ def test_a_changed_epoch_is_noticed(uri: str, tmp_path: Path) -> None:
 def test_epochs_give_each_budget_its_own_stored_epochs(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ddoq.config.PROTOCOLS", {"d4m-fkd": replace(D4M_FKD, epochs=((1, 3),))})
+    monkeypatch.setattr("ddoq.evaluation_config.PROTOCOLS", {"d4m-fkd": replace(D4M_FKD, epochs=((1, 3),))})
     body = config(uri, tmp_path, "d4m-fkd").model_dump(mode="json")
     students = {"protocol": "d4m-fkd", "seeds": 1, "width": 8, "batch_size": 4}
     asked = DistillConfig.model_validate({**body, "images_per_class": [1, 3], "students": students})
@@ -165,7 +165,7 @@ def test_a_cancel_during_labelling_comes_within_an_epoch(uri: str, tmp_path: Pat
 def test_a_stage_reads_no_other_stages_than_those_it_names(uri: str, tmp_path: Path, protocol: str) -> None:
     asked = config(uri, tmp_path, protocol)
     distill(asked, tmp_path / "out", access_to(tmp_path))
-    for stage in (Stage.LABEL, Stage.EVALUATE, Stage.PACKAGE):
+    for stage in (Stage.LABEL, Stage.TRAIN, Stage.EVALUATE, Stage.PACKAGE):
         if stage not in asked.stages:
             continue
         folders = {needed: tmp_path / "out" / needed for needed in needs(stage, asked)}

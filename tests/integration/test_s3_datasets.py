@@ -8,7 +8,12 @@ import pytest
 
 from ddoq.config import DatasetConfig
 from ddoq.datasets import open_dataset
-from ddoq.errors import BucketNotAllowedError, DatasetChangedError, DatasetNotFoundError
+from ddoq.errors import (
+    BucketNotAllowedError,
+    DatasetChangedError,
+    DatasetNotFoundError,
+    DatasetUnavailableError,
+)
 from ddoq.sources import Access, LocalFile, S3Folder, open_source
 from jobs.artifacts import make_s3_client
 from tests.pictures import members, png, write_zip
@@ -97,6 +102,14 @@ def test_an_object_that_is_gone_ends_the_stream(put, access, client, settings):
     client.delete_object(Bucket=settings.s3_bucket, Key="noise/train/dog/001.png")
     with pytest.raises(DatasetChangedError, match=r"train/dog/001\.png"):
         all_samples(dataset)
+
+
+def test_a_store_that_is_away_may_be_there_later(settings, tmp_path):
+    away = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    access = Access((), ("sets",), lambda: make_s3_client(away), tmp_path / "cache")
+    for uri in ("s3://sets/x.zip", "s3://sets/noise/"):
+        with pytest.raises(DatasetUnavailableError, match="'sets' does not answer"):
+            open_source(uri, access)
 
 
 @pytest.mark.parametrize("key", ["gone.zip", "gone/", "nois"])

@@ -94,10 +94,12 @@ def test_every_shape_is_used(document: dict[str, Any]) -> None:
     assert set(document["components"]["schemas"]) == used
 
 
-def test_the_body_of_a_job_is_the_config_with_its_defaults_optional(document: dict[str, Any]) -> None:
+def test_the_body_of_a_job_is_the_config_with_its_defaults_optional_and_how_to_run_it(document: dict[str, Any]) -> None:
     body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
-    assert body["schema"] == {"$ref": "#/components/schemas/DistillConfig"}
-    assert document["components"]["schemas"]["DistillConfig"]["required"] == ["dataset"]
+    assert body["schema"] == {"$ref": "#/components/schemas/JobRequest"}
+    schemas = document["components"]["schemas"]
+    assert schemas["JobRequest"]["required"] == schemas["DistillConfig"]["required"] == ["dataset"]
+    assert set(schemas["JobRequest"]["properties"]) == {*schemas["DistillConfig"]["properties"], "job"}
 
 
 def test_importing_the_api_loads_no_torch() -> None:

@@ -9,7 +9,8 @@ from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from ddoq.prior_config import FitPrior
 from ddoq.teacher_config import TrainedTeacher
-from jobs.records import Artifact, Failure, Job, JobEvent, JobState, Unit, UnitState
+from jobs.options import Priority
+from jobs.records import Artifact, Failure, Job, JobEvent, JobState, StageUnits
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -18,12 +19,31 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-UNIT = Unit(1, "job_1", Stage.READ, 0, 1, UnitState.READY, 0, None, 0, 0, None, None)
-RUNNING = replace(UNIT, state=UnitState.RUNNING, attempt=1, done=3, total=10, started_at=at(5))
-DONE = replace(RUNNING, state=UnitState.DONE, done=10, finished_at=at(9))
+READY = StageUnits(1, 0, 0, 0, 0, attempts=0, started_at=None, finished_at=None, peak_bytes=None)
+RUNNING = StageUnits(0, 1, 0, 3, 10, attempts=1, started_at=at(5), finished_at=None, peak_bytes=None)
+DONE = StageUnits(0, 0, 1, 10, 10, attempts=1, started_at=at(5), finished_at=at(9), peak_bytes=7)
+GIVEN_BACK = replace(RUNNING, n_ready=1, n_running=0)
+HALF_DONE = replace(RUNNING, n_ready=2, n_running=0, n_done=2)
 CONFIG = DistillConfig.model_validate({"dataset": {"uri": "s3://bucket/a.zip"}})
 TEACHER = TrainedTeacher()
-JOB = Job("job_1", "ann", JobState.QUEUED, Stage.READ, CONFIG, None, T0, None, None, (UNIT,), {})
+JOB = Job(
+    id="job_1",
+    owner="ann",
+    state=JobState.QUEUED,
+    stage=Stage.READ,
+    config=CONFIG,
+    failure=None,
+    created_at=T0,
+    started_at=None,
+    finished_at=None,
+    stages={Stage.READ: READY},
+    figures={},
+    priority=Priority.HIGH,
+    queue_deadline_at=at(60),
+    timeout_seconds=90,
+    expires_at=None,
+    queue_position=4,
+)
 
 
 def read_stage(job: Job) -> StageView:
@@ -40,50 +60,50 @@ def test_a_job_shows_every_stage_in_order() -> None:
 @pytest.mark.parametrize(
     ("units", "state", "expected"),
     [
-        ((), JobState.RUNNING, "pending"),
-        ((UNIT,), JobState.QUEUED, "ready"),
-        ((RUNNING,), JobState.RUNNING, "running"),
-        ((RUNNING,), JobState.CANCELLING, "running"),
-        ((DONE, UNIT), JobState.RUNNING, "running"),
-        ((DONE,), JobState.RUNNING, "done"),
-        ((DONE,), JobState.FAILED, "done"),
-        ((RUNNING,), JobState.FAILED, "stopped"),
-        ((UNIT,), JobState.CANCELLED, "stopped"),
+        (None, JobState.RUNNING, "pending"),
+        (READY, JobState.QUEUED, "ready"),
+        (GIVEN_BACK, JobState.QUEUED, "ready"),
+        (RUNNING, JobState.RUNNING, "running"),
+        (RUNNING, JobState.CANCELLING, "running"),
+        (HALF_DONE, JobState.RUNNING, "running"),
+        (DONE, JobState.RUNNING, "done"),
+        (DONE, JobState.FAILED, "done"),
+        (RUNNING, JobState.FAILED, "stopped"),
+        (READY, JobState.CANCELLED, "stopped"),
+        (READY, JobState.EXPIRED, "stopped"),
     ],
 )
-def test_a_stage_stands_where_its_units_stand(units: tuple[Unit, ...], state: JobState, expected: str) -> None:
-    assert read_stage(replace(JOB, units=units, state=state)).status == expected
+def test_a_stage_stands_where_its_units_stand(units: StageUnits | None, state: JobState, expected: str) -> None:
+    assert read_stage(replace(JOB, stages={Stage.READ: units} if units else {}, state=state)).status == expected
 
 
-def test_a_stage_adds_up_its_units() -> None:
-    shown = read_stage(replace(JOB, units=(DONE, replace(RUNNING, attempt=2)), state=JobState.RUNNING))
-    assert (shown.done, shown.total, shown.attempts) == (13, 20, 2)
+def test_a_stage_shows_how_far_its_units_are() -> None:
+    shown = read_stage(replace(JOB, stages={Stage.READ: replace(HALF_DONE, attempts=2, peak_bytes=9)}))
+    assert shown.units.model_dump() == {"ready": 2, "running": 0, "done": 2}
+    assert (shown.done, shown.total, shown.attempts, shown.peak_bytes) == (3, 10, 2, 9)
 
 
 @pytest.mark.parametrize(
     ("units", "finished_at", "expected"),
     [
-        ((UNIT,), None, None),
-        ((RUNNING,), None, 15),
-        ((DONE,), None, 4),
-        ((DONE, replace(DONE, started_at=at(1))), None, 8),
-        ((RUNNING,), at(12), 7),
-        ((replace(RUNNING, state=UnitState.READY, finished_at=at(7)),), None, 15),
+        (READY, None, None),
+        (RUNNING, None, 15),
+        (DONE, None, 4),
+        (RUNNING, at(12), 7),
+        (GIVEN_BACK, None, 15),
     ],
-    ids=["not begun", "running", "done", "two units", "job ended in it", "given back"],
+    ids=["not begun", "running", "done", "job ended in it", "given back"],
 )
 def test_a_stage_lasts_from_its_first_start_to_its_end(
-    units: tuple[Unit, ...], finished_at: datetime | None, expected: float | None
+    units: StageUnits, finished_at: datetime | None, expected: float | None
 ) -> None:
-    assert read_stage(replace(JOB, units=units, finished_at=finished_at)).seconds == expected
+    assert read_stage(replace(JOB, stages={Stage.READ: units}, finished_at=finished_at)).seconds == expected
 
 
-@pytest.mark.parametrize(
-    ("peaks", "expected"), [((None,), None), ((7,), 7), ((7, 9, None), 9)], ids=["not done", "done", "three units"]
-)
-def test_a_stage_took_the_memory_of_its_largest_unit(peaks: tuple[int | None, ...], expected: int | None) -> None:
-    units = tuple(replace(DONE, peak_bytes=peak) for peak in peaks)
-    assert read_stage(replace(JOB, units=units)).peak_bytes == expected
+def test_a_job_shows_how_it_is_to_be_run_and_where_it_stands_in_line() -> None:
+    shown = show_job(JOB, T0)
+    assert (shown.priority, shown.queue_deadline_at, shown.timeout_s) == ("high", at(60), 90)
+    assert shown.queue_position == 4
 
 
 def test_a_failed_job_shows_why() -> None:

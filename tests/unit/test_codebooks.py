@@ -11,24 +11,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ddoq.budgets import Budget, equal_shares
-from ddoq.codebooks import Codebooks, open_codebooks, quantize_all
+from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.config import DistillConfig, QuantizerConfig
 from ddoq.errors import ConfigError, EmptyClassError, UnknownClassError
 from ddoq.events import Event, Stage, ignore
-from ddoq.latents import BadImages, Latents, ShardWriter, Summary
+from ddoq.latents import Latents, LatentsManifest, write_shard
 from ddoq.manifests import is_complete
 from ddoq.methods import ReducerName
 from ddoq.quantize import quantize_classes
+from ddoq.quantize_stage import quantize_all
 from ddoq.seeds import stream
-from ddoq.types import Sample
 
 EVERY = sorted(get_args(ReducerName))
 LARGE = "ddoq.reduction.STREAM_BYTES"
-
-
-@pytest.fixture(autouse=True)
-def _several_shards(monkeypatch):
-    monkeypatch.setattr("ddoq.latents.SHARD_BYTES", 2048)
+SHARD_ROWS = 50
 
 
 @pytest.fixture
@@ -53,13 +49,18 @@ CLASSES = [blobs(60, seed=1), blobs(33, seed=2), blobs(90, seed=3)]
 def store(classes: list[Tensor], folder: Path) -> Latents:
     """Write latents as the encode stage does, the classes taking turns."""
     folder.mkdir(parents=True, exist_ok=True)
-    writer = ShardWriter(folder, len(classes))
-    picture = torch.zeros(3, 1, 1, dtype=torch.uint8)
-    for row in range(max(map(len, classes))):
-        for label, z in enumerate(classes):
-            if row < len(z):
-                writer.add(z[row : row + 1], [Sample(f"{label}/{row}", picture, label, (1, 1))])
-    return Latents(folder, writer.close(Summary(1), BadImages(0.01, 1)))
+    pairs = [(row, label) for row in range(max(map(len, classes))) for label, z in enumerate(classes) if row < len(z)]
+    shards = []
+    for start in range(0, len(pairs), SHARD_ROWS):
+        rows = pairs[start : start + SHARD_ROWS]
+        z = torch.stack([classes[label][row] for row, label in rows])
+        keys, labels = [f"{label}/{row}" for row, label in rows], [label for _, label in rows]
+        shards.append(write_shard(folder / f"{start}.safetensors", z, keys, labels, len(classes)))
+    counts, nothing = tuple(map(len, classes)), (0.0, 0.0, 0.0)
+    sizes = ((1, 1), (1, 1))
+    return Latents(
+        folder, LatentsManifest(classes[0].shape[1], counts, tuple(shards), nothing, nothing, sizes, 0, 0, ())
+    )
 
 
 def config(**changes: object) -> DistillConfig:

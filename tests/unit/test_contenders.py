@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ddoq.contenders import gather_contenders, random_images, stream_test
+from ddoq.contenders import draw_random, gather_contenders, read_choice, stream_test
 from ddoq.datasets import open_dataset
 from ddoq.labels import SoftLabels
 from ddoq.types import TrainingSet
@@ -155,13 +155,8 @@ def test_all_ways_to_weigh_have_the_soft_labels(tmp_path: Path) -> None:
     assert soft == {"distilled", "uniform weights", "share weights", "random, same labels"}
 
 
-def test_where_nothing_is_evaluated_no_random_images_are_read(tmp_path: Path) -> None:
-    one = finish(tmp_path, evaluation="none")[0]
-    assert list(random_images(one.config, one.dataset, one.latents, one.books, SIDE)) == []
-
-
 def test_the_images_that_are_labelled_are_those_that_compete(ragged: Finished) -> None:
     one = ragged
-    drawn = random_images(one.config, one.dataset, one.latents, one.books, SIDE)
-    for images, data in zip(drawn, contenders_of(one)["random real"], strict=True):
-        assert torch.equal(images, data.images)
+    for seed, data in enumerate(contenders_of(one)["random real"]):
+        choice = draw_random(one.config, one.latents, one.books.budget.counts, seed)
+        assert torch.equal(read_choice(one.dataset, choice, SIDE), data.images)

@@ -51,7 +51,7 @@ class EndlessReader:
     n_threads_at_close: int | None = None
 
     @contextmanager
-    def opened(self, _split, _keys):
+    def opened(self, _split, _keys, _places):
         try:
             yield (self._encoded(i) for i in itertools.count())
         finally:

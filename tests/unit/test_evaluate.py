@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from ddoq.errors import BadImagesError
-from ddoq.evaluate import evaluate, score
+from ddoq.evaluate import Candidates, evaluate, examine, score
 from ddoq.events import Event, ignore
 from ddoq.network_config import NetworkConfig
 from ddoq.plans import TrainingPlan
@@ -107,6 +107,27 @@ def test_the_test_is_read_once_after_all_training() -> None:
     test = Test()
     evaluate({"a": [training_set(8)] * 2, "b": [training_set(8)]}, test, PLAN, test.watch)
     assert test.passes == [60]
+
+
+class Always(torch.nn.Module):
+    """Says the same class of every image."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.logits = torch.eye(2)[label]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits.expand(len(images), 2)
+
+
+def test_budgets_that_are_tested_together_are_scored_apart_and_read_the_test_once() -> None:
+    test, shown = Test(), list[int]()
+    zero = Candidates({"convnet-3": {"a": [Always(0)] * 2, "b": [Always(1)]}}, PLAN)
+    one = Candidates({"convnet-3": {"a": [Always(1)]}}, varied(batch_sizes=((1, 5),)))
+    first, second = examine([zero, one], test, shown.append)
+    assert (test.passes, shown) == ([0], [16, 16, 8])
+    assert {name: its.values for name, its in first.accuracy.items()} == {"a": (0.5, 0.5), "b": (0.5,)}
+    assert (first.by_class, second.by_class) == ({"a": (1.0, 0.0), "b": (0.0, 1.0)}, {"a": (0.0, 1.0)})
 
 
 def test_contenders_with_the_same_images_score_the_same() -> None:

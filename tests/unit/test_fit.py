@@ -14,10 +14,11 @@ import ddoq.fit
 from ddoq.caches import FolderCache
 from ddoq.config import DatasetConfig, DistillConfig, PixelsPrior
 from ddoq.datasets import Dataset, open_dataset
+from ddoq.encode import encode
 from ddoq.errors import ConfigError, NotFiniteError
 from ddoq.events import Event, OnEvent, Stage, ignore
 from ddoq.fit import FitPlace, fit, fit_key
-from ddoq.latents import Latents, encode, open_latents
+from ddoq.latents import Latents, open_latents
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder
 from ddoq.prior_config import FitPrior
 from ddoq.seeds import stream

@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import ddoq.latents
 from ddoq.config import DatasetConfig, DistillConfig, PixelsPrior
 from ddoq.datasets import open_dataset
+from ddoq.encode import encode
 from ddoq.events import ignore
 from ddoq.fit_plan import Plan
 from ddoq.fit_training import MAX_SNR_WEIGHT, Rows, Training, make_scheduler, noise
-from ddoq.latents import Latents, Shard, encode
+from ddoq.latents import Latents, Shard
 from ddoq.prior.pixels import Pixels
 from ddoq.seeds import stream
 from tests.pictures import access_to, members, write_zip
@@ -30,9 +30,10 @@ def latents(tmp_path_factory) -> Latents:
     uri = write_zip(folder / "set.zip", members())
     config = DistillConfig(dataset=DatasetConfig(uri=uri), prior=PixelsPrior(resolution=8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ddoq.latents, "SHARD_BYTES", 12 * 3 * 8 * 8 * 2)
+        patch.setattr("ddoq.prior_config.PIXELS_BATCH", 6)
+        patch.setattr("ddoq.blocks.ENCODED_IMAGES", 12)
         dataset = open_dataset(config.dataset, access_to(folder))
-        prior = Pixels(resolution=8, batch_size=7)
+        prior = Pixels(resolution=8, batch_size=6)
         return encode(dataset, prior, config, folder / "encode", ignore)
 
 

@@ -10,34 +10,43 @@ from torch import Tensor
 
 from ddoq.caches import FolderCache
 from ddoq.config import DistillConfig
+from ddoq.contender_names import DISTILLED, FULL_DATA
 from ddoq.contenders import stream_test
 from ddoq.datasets import BadImage
-from ddoq.errors import BadImagesError
-from ddoq.evaluate import Students, plan_for
+from ddoq.evaluate import plan_for
 from ddoq.events import Event, OnEvent, ignore
-from ddoq.full_data import FULL_DATA, FullData, full_data_key, n_students, read_full_data, train_on_full_data
-from ddoq.full_evaluation import evaluate_in_full
+from ddoq.full_data import FullData, full_data_key, read_full_data, train_on_full_data
+from ddoq.full_evaluation import with_tuning
 from ddoq.plans import TrainingPlan
+from ddoq.trained import Trained, TrainedManifest
 from ddoq.tuning import Trials
-from ddoq.types import TrainingSet
+from ddoq.types import Scores, TrainingSet
 from tests.finished import Finished, finish
 
 STUDENTS = {"seeds": 2, "steps": 6, "width": 8, "batch_size": 8, "networks": ["convnet-3", "cifar-resnet-20"]}
+NETWORKS = ("convnet-3", "cifar-resnet-20")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A finished distillation, and where its full data is."""
+    """A finished distillation, and where its full data and the students of it are."""
 
     one: Finished
     full: FullData
     plan: TrainingPlan
+    folder: Path
 
     def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
         return stream_test(self.one.config, self.one.dataset, [], "validation")
 
-    def train(self, on_event: OnEvent = ignore) -> tuple[Students, Trials]:
-        return train_on_full_data(self.full, self.validation(), self.plan, on_event)
+    def train(self, name: str, on_event: OnEvent = ignore) -> tuple[dict[str, list[bytes]], Trials]:
+        """Train into a folder of that name; answer the files of the students."""
+        folder = self.folder / name
+        folder.mkdir()
+        trials = train_on_full_data(self.full, self.validation(), self.plan, folder, on_event)
+        files = {network: [file.read_bytes() for file in sorted(folder.glob(f"{network}.*"))] for network in NETWORKS}
+        assert len(list(folder.iterdir())) == sum(map(len, files.values()))
+        return files, trials
 
 
 @pytest.fixture(scope="module")
@@ -53,49 +62,32 @@ def place(finished: Finished, tmp_path: Path) -> Place:
 def place_of(one: Finished, folder: Path, **changes: object) -> Place:
     config = DistillConfig.model_validate({**one.config.model_dump(), **changes})
     plan = plan_for(config, one.books.budget, one.latents.manifest)
-    full = FullData(config, one.dataset, one.latents, FolderCache(folder / "cache"), folder)
-    return Place(replace(one, config=config), full, plan)
-
-
-def answers(students: Students) -> dict[str, list[Tensor]]:
-    images = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        return {network: [student(images) for student in each[FULL_DATA]] for network, each in students.items()}
+    full = FullData(config, one.dataset, one.latents, FolderCache(folder / "cache"))
+    return Place(replace(one, config=config), full, plan, folder)
 
 
 def test_a_second_call_trains_nothing_and_gives_the_same_students(place: Place) -> None:
     first_events: list[Event] = []
     second_events: list[Event] = []
-    first, trials = place.train(first_events.append)
-    second, same_trials = place.train(second_events.append)
+    first = place.train("first", first_events.append)
+    second = place.train("second", second_events.append)
     n_steps = (3 + 2) * 2 * 6  # rates and seeds, networks, steps
     assert [(event.done, event.total) for event in second_events] == [(n_steps, n_steps)]
     assert len(first_events) > 1
     assert {event.total for event in first_events} == {n_steps}
-    assert trials == same_trials
-    for network, each in answers(first).items():
-        assert all(torch.equal(mine, its) for mine, its in zip(each, answers(second)[network], strict=True))
+    assert first == second
 
 
 def test_progress_never_goes_back(place: Place) -> None:
     events: list[Event] = []
-    place.train(events.append)
+    place.train("once", events.append)
     assert [event.done for event in events] == sorted(event.done for event in events)
 
 
 def test_there_is_a_student_a_seed_of_each_network(place: Place) -> None:
-    students, trials = place.train()
-    assert {network: len(each[FULL_DATA]) for network, each in students.items()} == {
-        "convnet-3": 2,
-        "cifar-resnet-20": 2,
-    }
-    first, second = answers(students)["convnet-3"]
-    assert not torch.equal(first, second)
-    assert [list(each) for each in trials.values()] == [[FULL_DATA]] * 2
-
-
-def taken_by_all(place: Place) -> Iterator[tuple[Tensor, Tensor]]:
-    return stream_test(place.one.config, place.one.dataset, [])
+    students, trials = place.train("once")
+    assert {network: len(set(each)) for network, each in students.items()} == dict.fromkeys(NETWORKS, 2)
+    assert {network: len(each) for network, each in trials.items()} == dict.fromkeys(NETWORKS, 3)
 
 
 def read_all(place: Place) -> TrainingSet:
@@ -119,63 +111,45 @@ def test_no_more_images_are_read_than_students_see(finished: Finished, tmp_path:
     assert len(data.labels.unique()) > 1
 
 
+def trained_with(told: TrainedManifest) -> dict[str, Trained]:
+    """What is known of the distilled set and of full data."""
+    tried = replace(told, trials=dict.fromkeys(NETWORKS, (0.5, 0.6, 0.4)))
+    return {name: Trained(Path(), replace(tried, contender=name)) for name in (DISTILLED, FULL_DATA)}
+
+
 def test_no_more_images_are_read_than_memory_holds_and_that_is_remarked_on(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ddoq.full_data.MAX_BYTES", 20 * 3 * 8 * 8)
     assert len(read_all(place).labels) == 20
-    sets = {"distilled": (read_all(place),) * 3}
-    scores = evaluate_in_full(
-        sets, place.full, lambda _bad: place.validation(), taken_by_all(place), place.plan, ignore
-    )
+    scores = with_tuning(Scores({}, {}), trained_with(TrainedManifest("by-class", "")), place.full, place.plan)
     assert "would see 33 training images; as many as are held in memory were drawn at random: 20." in scores.remarks[0]
     assert scores.figures["full_data.images"] == 20
 
 
 def test_of_data_that_memory_holds_nothing_is_remarked(place: Place) -> None:
-    sets = {"distilled": (read_all(place),) * 3}
-    scores = evaluate_in_full(
-        sets, place.full, lambda _bad: place.validation(), taken_by_all(place), place.plan, ignore
-    )
+    scores = with_tuning(Scores({}, {}), trained_with(TrainedManifest("by-class", "")), place.full, place.plan)
     assert scores.remarks == ()
-    assert list(scores.accuracy) == ["distilled", FULL_DATA]
     assert scores.tuning is not None
-    assert scores.tuning.n_images == 3
+    assert scores.tuning.n_images == scores.figures["validation_images"] == 3
+    assert list(scores.tuning.rates) == list(NETWORKS)
+    assert list(scores.tuning.rates["convnet-3"]) == [DISTILLED, FULL_DATA]
 
 
-def test_validation_images_that_do_not_decode_are_told_or_refused(finished: Finished, tmp_path: Path) -> None:
-    dataset = {**finished.config.dataset.model_dump(), "max_bad_share": 0.5}
-    lenient, strict = place_of(finished, tmp_path, dataset=dataset), place_of(finished, tmp_path)
-    sets = {"distilled": (read_all(lenient),) * 3}
-
-    def read(bad: list[BadImage]) -> Iterator[tuple[Tensor, Tensor]]:
-        bad.append(BadImage("cat/009.png", "cut off"))
-        return lenient.validation()
-
-    scores = evaluate_in_full(sets, lenient.full, read, taken_by_all(lenient), lenient.plan, ignore)
+def test_validation_images_that_do_not_decode_are_told(place: Place) -> None:
+    told = TrainedManifest("by-class", "", n_bad=1, first_bad=BadImage("cat/009.png", "cut off"))
+    scores = with_tuning(Scores({}, {}), trained_with(told), place.full, place.plan)
     assert scores.remarks == ("1 validation images do not decode and were skipped, such as cat/009.png (cut off).",)
     assert (scores.figures["validation_images"], scores.n_bad) == (2, 1)
-    with pytest.raises(BadImagesError, match=r"1 of 3 validation images do not decode; the first is 'cat/009\.png'"):
-        evaluate_in_full(sets, strict.full, read, taken_by_all(strict), strict.plan, ignore)
 
 
 def test_full_data_has_the_labels_of_the_classes_whatever_the_others_have(place: Place) -> None:
     protocol = replace(place.plan.protocol, labels="fixed", loss="kl", temperature=20.0)
     soft = replace(place, plan=replace(place.plan, protocol=protocol))
-    hard, labelled = answers(place.train()[0]), answers(soft.train()[0])
-    assert torch.equal(hard["convnet-3"][0], labelled["convnet-3"][0])
-
-
-def test_progress_of_the_whole_comparison_ends_where_it_said_and_never_goes_back(place: Place) -> None:
-    events: list[Event] = []
-    sets = {"distilled": (read_all(place),) * 3, "other": (read_all(place),) * 3}
-    for _ in range(2):  # the second finds full data in the cache
-        events.clear()
-        evaluate_in_full(
-            sets, place.full, lambda _bad: place.validation(), taken_by_all(place), place.plan, events.append
-        )
-        assert [event.done for event in events] == sorted(event.done for event in events)
-        assert {event.total for event in events} == {events[-1].done} == {3 * n_students(place.one.config) * 6}
+    assert (
+        place.train("hard")[0]
+        == replace(soft, full=replace(soft.full, cache=FolderCache(soft.folder / "other"))).train("soft")[0]
+    )
 
 
 def key(place: Place) -> str:

@@ -7,8 +7,9 @@ import torch
 
 from ddoq.config import DistillConfig
 from ddoq.datasets import open_dataset
+from ddoq.encode import encode
 from ddoq.errors import NotFiniteError, OutOfMemoryError
-from ddoq.latents import encode, open_latents
+from ddoq.latents import open_latents
 from ddoq.prior import LatentPrior, load_encoder
 from ddoq.prior.pixels import Pixels
 from ddoq.seeds import stream
@@ -153,7 +154,8 @@ def test_an_oblong_image_becomes_a_square_as_the_config_says(aspect, grey, tmp_p
 
 
 def test_some_rows_of_a_class_are_those_of_the_whole_however_many_shards_it_lies_in(encoding, monkeypatch):
-    monkeypatch.setattr("ddoq.latents.SHARD_BYTES", 1)  # a batch each
+    monkeypatch.setattr("ddoq.prior_config.PIXELS_BATCH", 5)
+    monkeypatch.setattr("ddoq.blocks.SHARD_BYTES", 1)  # a batch each
     latents = encoding.run(Cramped(3), "shards")
     assert len(latents.manifest.shards) > 3
     whole = latents.of_class(1)

@@ -21,11 +21,13 @@ def test_each_stage_is_told_with_its_time_and_memory_and_the_totals_tell_distill
     tmp_path: Path,
 ) -> None:
     write(tmp_path, Stage.ENCODE, Usage(12.34, 540 * 2**20, "stage", None))
-    write(tmp_path, Stage.EVALUATE, Usage(100.0, 2**30, "process", 3 * 2**29))
+    write(tmp_path, Stage.TRAIN, Usage(96.0, 2**30, "process", 3 * 2**29))
+    write(tmp_path, Stage.EVALUATE, Usage(4.0, 2**29, "stage", 2**28))
     write(tmp_path, Stage.PACKAGE, Usage(0.5, 2**20, "stage", None))
     assert list(usage_here(CONFIG, tmp_path)) == [
         "encode 12.3 s, 540 MiB",
-        "evaluate 100.0 s, 1 GiB (of the whole process), 1.5 GiB on the accelerator",
+        "train 96.0 s, 1 GiB (of the whole process), 1.5 GiB on the accelerator",
+        "evaluate 4.0 s, 512 MiB, 256 MiB on the accelerator",
         "package 0.5 s, 1 MiB",
         "distil 12.8 s, evaluate 100.0 s",
     ]

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ddoq.evaluate import alone_on_cores
 from ddoq.marks import Marks, take_test
 from ddoq.plans import TrainingPlan
 from ddoq.protocols import QUICK
+from ddoq.student_pool import alone_on_cores
 
 PLAN = TrainingPlan(
     protocol=replace(QUICK, batch_sizes=((1, 8),)),
@@ -40,8 +40,8 @@ def grey(*levels: int) -> Tensor:
 
 
 def marks_of(oracle: nn.Module, levels: list[int], labels: list[int]) -> Marks:
-    with alone_on_cores(PLAN) as threads:
-        return take_test([oracle], [(grey(*levels), torch.tensor(labels))], PLAN, threads, lambda: None)
+    with alone_on_cores(PLAN.device) as threads:
+        return take_test([(oracle, PLAN)], [(grey(*levels), torch.tensor(labels))], threads, lambda _n: None)
 
 
 def test_who_is_sure_at_four_fifths_and_right_at_half_is_three_tenths_off() -> None:

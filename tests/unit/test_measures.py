@@ -11,8 +11,8 @@ from torch import Generator, Tensor
 from ddoq.config import DistillConfig
 from ddoq.coverage import balls_around
 from ddoq.datasets import open_dataset
+from ddoq.encode import encode
 from ddoq.events import ignore
-from ddoq.latents import encode
 from ddoq.measures import measure
 from ddoq.prior import LatentPrior
 from ddoq.prior.pixels import Pixels

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from jobs.settings import load_settings
+from ddoq.events import Stage
+from jobs.settings import STALL_SECONDS, load_settings
 
 NEEDED = {
     "DDOQ_DATABASE_URL": "postgresql://user:hidden-1@host/ddoq",
@@ -68,6 +69,22 @@ def test_a_root_is_the_folder_that_a_link_leads_to(monkeypatch: pytest.MonkeyPat
 def test_an_empty_list_allows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOQ_FILE_ROOTS", "")
     assert load_settings().file_roots == ()
+
+
+def test_the_limit_of_one_stage_is_set_over_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDOQ_STALL_SECONDS", '{"encode": 90}')
+    assert load_settings().stall_seconds == {**STALL_SECONDS, Stage.ENCODE: 90}
+
+
+def test_every_stage_may_be_silent_for_some_time() -> None:
+    assert set(load_settings().stall_seconds) == set(Stage)
+
+
+@pytest.mark.parametrize("text", ['{"bake": 90}', '{"encode": 0}', "90"])
+def test_a_limit_of_no_stage_or_no_time_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DDOQ_STALL_SECONDS", text)
+    with pytest.raises(ValidationError, match="stall_seconds"):
+        load_settings()
 
 
 def test_no_secret_is_printed() -> None:

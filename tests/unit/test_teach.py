@@ -11,9 +11,10 @@ import ddoq.teach
 from ddoq.caches import FolderCache
 from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, open_dataset
+from ddoq.encode import encode
 from ddoq.errors import ConfigError, TeacherError
 from ddoq.events import Event, OnEvent, Stage, ignore
-from ddoq.latents import Latents, encode
+from ddoq.latents import Latents
 from ddoq.manifests import read_manifest
 from ddoq.prior import load_encoder
 from ddoq.protocols import Protocol

@@ -61,4 +61,4 @@ def broker(settings: Settings) -> Iterator[Redis]:
 
 @pytest.fixture
 def sweeper(engine: Engine, objects: ObjectStore, queue: Queue, settings: Settings) -> Sweeper:
-    return Sweeper(engine, objects, queue, settings.max_attempts)
+    return Sweeper(engine, objects, queue, settings)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.artifacts import ObjectStore, make_s3_client
-from jobs.errors import ObjectNotFoundError, StorageUnavailableError
+from jobs.errors import ObjectNotFoundError, StorageRefusedError, StorageUnavailableError
 from jobs.records import Artifact
 from jobs.settings import Settings
 
@@ -151,6 +151,6 @@ def test_a_server_that_is_away_is_told(nowhere: ObjectStore) -> None:
 
 def test_a_wrong_secret_is_told(settings: Settings) -> None:
     client = make_s3_client(settings.model_copy(update={"s3_access_key": "somebody"}))
-    with pytest.raises(StorageUnavailableError):
+    with pytest.raises(StorageRefusedError, match="InvalidAccessKeyId"):
         list(ObjectStore(client, settings.s3_bucket).list_keys(""))
     client.close()

@@ -60,7 +60,7 @@ def test_the_last_unit_opens_the_next_stage_exactly_once(store: Store, leases: L
     split(engine, job.id, 8)
     claims = [take(leases) for _ in range(8)]
     together([partial(leases.finish, claim) for claim in claims])
-    stages = Counter(unit.stage for unit in store.get("ada", job.id).units)
+    stages = Counter(unit.stage for unit in store.units("ada", job.id))
     assert stages == {Stage.READ: 8, Stage.ENCODE: 1}
 
 
@@ -116,7 +116,9 @@ def test_of_a_finish_and_a_sweep_of_an_expiring_lease_one_wins(
         finished, *_ = together([partial(finish, claim), partial(expire, engine, claim), sweeper.sweep])
         sweeper.sweep()
         job = store.get("ada", claim.job_id)
-        assert (job.state, len(job.units)) == ((JobState.RUNNING, 2) if finished else (JobState.QUEUED, 1))
+        assert (job.state, len(store.units("ada", job.id))) == (
+            (JobState.RUNNING, 2) if finished else (JobState.QUEUED, 1)
+        )
         store.cancel("ada", claim.job_id)
 
 

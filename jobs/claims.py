@@ -1,0 +1,183 @@
+"""The two statements that every unit passes through, one round trip each: a worker starts it, and finishes it.
+
+All workers of a job wait for one another at its row, so both reach that last and commit at once.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Interval,
+    RowMapping,
+    Select,
+    Text,
+    bindparam,
+    func,
+    literal,
+    select,
+    true,
+    update,
+)
+
+from ddoq.config import DistillConfig
+from ddoq.events import Stage
+from jobs.records import SPOKEN, Claim, JobState, UnitState
+from jobs.rows import LockedJob, counted, now, tell
+from jobs.states import CLAIMABLE, HELD, EventKind
+from jobs.tables import jobs, outputs, units
+
+TOLD = ("stage", "index", "of", "attempt", "worker")  # of a unit, with each of its events
+
+
+def find_best_unit(connection: Connection, worker: str, token: str, lease: timedelta) -> RowMapping | None:
+    """Start the best ready unit; answer its columns and its job's, or None when there is none.
+
+    Its `id`, which is the job's, is None where the job has ended since the statement looked: roll back, and ask again.
+    """
+    given = {"by_worker": worker, "by_token": token, "lease": lease}
+    return connection.execute(_starting(), given).mappings().one_or_none()
+
+
+def to_claim(started: RowMapping, worker: str, token: str) -> Claim:
+    """Say all that the worker of a started unit must know."""
+    job_id, stage, index, attempt = (started[name] for name in ("id", "stage", "index", "attempt"))
+    attempts = started["attempts"] or {}
+    return Claim(
+        unit_id=started["unit_id"],
+        job_id=job_id,
+        owner=started["owner"],
+        stage=Stage(stage),
+        index=index,
+        of=started["of"],
+        attempt=attempt,
+        token=token,
+        worker=worker,
+        config=DistillConfig.model_validate(started["config"]),
+        inputs={Stage(done): _prefixes(job_id, done, won) for done, won in attempts.items()},
+        prefix=_prefix(job_id, stage, index, attempt),
+        n_blocks=(started["blocks"] or {}).get(stage, 1),
+        is_small=started["out_of_memory"] > 0,
+    )
+
+
+def close_done(connection: Connection, claim: Claim, peak_bytes: int | None) -> LockedJob | None:
+    """Mark a unit done, and hold its job; None when the lease is over, or the job: then roll back."""
+    given = {"by_unit": claim.unit_id, "by_token": claim.token, "at_prefix": claim.prefix, "peak": peak_bytes}
+    row = connection.execute(_finishing(), {**given, "told": told(claim)}).one_or_none()
+    return LockedJob(row.id, row.owner, JobState(row.state), row.n_running) if row else None
+
+
+def is_held(unit_id: Any, token: Any) -> ColumnElement[bool]:
+    """Whether a unit is still that of the holder of this token."""
+    return (units.c.id == unit_id) & (units.c.lease_token == token) & (units.c.lease_expires_at > now())
+
+
+def told(claim: Claim) -> Mapping[str, Any]:
+    """Say in an event which attempt of which unit it is about."""
+    return {name: getattr(claim, name) for name in TOLD}
+
+
+def fixed(value: StrEnum) -> ColumnElement[str]:
+    """Write a state into the statement itself: only so does the planner see that a partial index applies."""
+    return literal(value, Text, literal_execute=True)
+
+
+def _prefixes(job_id: str, stage: str, attempts: list[int]) -> tuple[str, ...]:
+    return tuple(_prefix(job_id, stage, index, attempt) for index, attempt in enumerate(attempts))
+
+
+def _prefix(job_id: str, stage: str, index: int, attempt: int) -> str:
+    return f"jobs/{job_id}/{stage}/{index}/{attempt}"
+
+
+@cache
+def _starting() -> Select[Any]:
+    picked = _best_ready_unit()
+    started = _started(picked)
+    claimable = jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)])
+    change = update(jobs).where(jobs.c.id == started.c.job_id, claimable)
+    runs = change.values(
+        state=JobState.RUNNING,
+        started_at=func.coalesce(jobs.c.started_at, now()),
+        n_running=jobs.c.n_running + 1,
+    )
+    won = select(func.json_object_agg(outputs.c.stage, outputs.c.attempts, type_=JSON))
+    attempts = won.where(outputs.c.job_id == jobs.c.id).correlate(jobs).scalar_subquery().label("attempts")
+    of_unit = [started.c[name] for name in (*TOLD, "out_of_memory")]
+    moved = counted(runs, jobs.c.owner, jobs.c.config, jobs.c.blocks, attempts, *of_unit)
+    data = func.json_build_object(*(part for name in TOLD for part in (literal(name, Text), moved.c[name])))
+    event = tell(moved, EventKind.UNIT_STARTED, data).cte("event")
+    return select(picked.c.id.label("unit_id"), moved).select_from(picked.outerjoin(moved, true())).add_cte(event)
+
+
+def _best_ready_unit() -> CTE:
+    """Lock the first unit that nobody else has of the jobs in the order in which their owners get workers.
+
+    A job without any ready unit is being run, so that at most as many are looked at in vain as there are workers.
+    """
+    owners = jobs.alias("owners")
+    is_open = owners.c.state.in_([fixed(state) for state in sorted(CLAIMABLE | HELD)])
+    of_owner = select(owners.c.owner, func.sum(owners.c.n_running).label("n")).where(is_open, owners.c.n_running > 0)
+    busy = of_owner.group_by(owners.c.owner).subquery("busy")
+    waiting = (
+        select(jobs.c.id)
+        .outerjoin(busy, busy.c.owner == jobs.c.owner)
+        .where(jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)]))
+        .order_by(jobs.c.priority.desc(), func.coalesce(busy.c.n, 0), jobs.c.id)
+        .subquery("waiting")
+    )
+    first = (
+        select(units.c.id)
+        .where(units.c.job_id == waiting.c.id, units.c.state == fixed(UnitState.READY), units.c.protocol.in_(SPOKEN))
+        .order_by(units.c.index)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .lateral("first")
+    )
+    # The jobs come sorted, and the units are looked for one job at a time, until there is one.
+    return (
+        select(first.c.id).select_from(waiting.join(first, true())).limit(1).cte("picked").prefix_with("MATERIALIZED")
+    )
+
+
+def _started(picked: CTE) -> CTE:
+    begun = {
+        "state": UnitState.RUNNING,
+        "attempt": units.c.attempt + 1,
+        "worker": bindparam("by_worker", type_=Text),
+        "lease_token": bindparam("by_token", type_=Text),
+        "lease_expires_at": now() + bindparam("lease", type_=Interval),
+        "started_at": now(),
+        "progress_at": now(),
+        "finished_at": None,
+        "done": 0,
+        "total": 0,
+    }
+    return update(units).where(units.c.id == picked.c.id).values(begun).returning(units).cte("started")
+
+
+@cache
+def _finishing() -> Select[Any]:
+    done = {
+        "state": UnitState.DONE,
+        "prefix": bindparam("at_prefix", type_=Text),
+        "peak_bytes": bindparam("peak", type_=BigInteger),
+        "lease_token": None,
+        "lease_expires_at": None,
+        "finished_at": now(),
+    }
+    held = is_held(bindparam("by_unit", type_=BigInteger), bindparam("by_token", type_=Text))
+    closed = update(units).where(held).values(done).returning(units.c.job_id).cte("closed")
+    lives = jobs.c.state.in_([fixed(state) for state in sorted(HELD)])
+    change = update(jobs).where(jobs.c.id == closed.c.job_id, lives).values(n_running=jobs.c.n_running - 1)
+    moved = counted(change, jobs.c.owner, jobs.c.state, jobs.c.n_running)
+    event = tell(moved, EventKind.UNIT_FINISHED, bindparam("told", type_=JSON)).cte("event")
+    return select(moved).add_cte(event)

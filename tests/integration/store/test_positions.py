@@ -1,0 +1,73 @@
+"""The place in the line, against the order in which workers really claim."""
+
+import random
+
+import pytest
+from sqlalchemy import Engine
+
+from jobs.leases import Leases
+from jobs.options import JobOptions, Priority
+from jobs.records import JobState
+from jobs.store import Store
+from tests.job_steps import CONFIG, split, take
+
+OWNERS = ("ada", "bob", "eve")
+
+
+def positions(store: Store) -> dict[str, int]:
+    """Read the place of every queued job, of all owners."""
+    queued = [job for owner in OWNERS for job in store.page(owner, JobState.QUEUED, None, 100)[0]]
+    return {job.id: job.queue_position for job in queued if job.queue_position is not None}
+
+
+def test_a_job_alone_is_the_next(store: Store) -> None:
+    assert store.submit("ada", CONFIG).queue_position == 1
+
+
+def test_a_job_that_is_begun_is_in_no_line(store: Store, leases: Leases) -> None:
+    job = store.submit("ada", CONFIG)
+    take(leases)
+    assert store.get("ada", job.id).queue_position is None
+
+
+def test_a_higher_priority_goes_first(store: Store) -> None:
+    low, normal, high = (store.submit("ada", CONFIG, JobOptions(priority=priority)) for priority in Priority)
+    assert positions(store) == {high.id: 1, normal.id: 2, low.id: 3}
+
+
+def test_an_owner_with_much_in_line_does_not_stand_before_one_with_little(store: Store) -> None:
+    many = [store.submit("ada", CONFIG).id for _ in range(3)]
+    one = store.submit("bob", CONFIG).id
+    assert positions(store) == {many[0]: 1, one: 2, many[1]: 3, many[2]: 4}
+
+
+def test_an_owner_at_work_comes_after_one_who_is_not(store: Store, leases: Leases) -> None:
+    store.submit("ada", CONFIG)
+    take(leases)
+    later, earlier = store.submit("ada", CONFIG).id, store.submit("bob", CONFIG).id
+    assert positions(store) == {earlier: 1, later: 2}
+
+
+def test_a_running_job_whose_units_wait_is_counted(store: Store, leases: Leases, engine: Engine) -> None:
+    large = store.submit("ada", CONFIG).id
+    split(engine, large, 3)
+    take(leases)
+    assert store.submit("ada", CONFIG).queue_position == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_workers_begin_the_jobs_in_the_order_of_their_places(
+    store: Store, leases: Leases, engine: Engine, seed: int
+) -> None:
+    rng = random.Random(seed)
+    for _ in range(12):
+        job = store.submit(rng.choice(OWNERS), CONFIG, JobOptions(priority=rng.choice(list(Priority))))
+        split(engine, job.id, rng.randint(1, 3))
+    for _ in range(rng.randint(0, 5)):
+        take(leases)
+    told = positions(store)
+    begun: list[str] = []
+    while claim := leases.claim("worker"):
+        begun += [claim.job_id] * (claim.job_id not in begun)
+    assert sorted(told, key=lambda job_id: told[job_id]) == [job_id for job_id in begun if job_id in told]
+    assert [told.get(job_id, place) for place, job_id in enumerate(begun, 1)] == list(range(1, len(begun) + 1))
