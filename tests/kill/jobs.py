@@ -10,7 +10,6 @@ from diffusers import AutoencoderKL
 
 from ddoq.config import DistillConfig
 from ddoq.distill import distill
-from ddoq.events import Stage
 from tests.pictures import access_to, members, write_zip
 
 QUICK_STUDENTS = {"seeds": 1, "steps": 20, "width": 8, "batch_size": 8}
@@ -18,8 +17,6 @@ SLOW_STUDENTS = {**QUICK_STUDENTS, "steps": 500}  # some seconds of training
 TEACHER = {"kind": "train", "network": "convnet-3", "width": 8, "steps": 20, "batch_size": 8}
 PIXELS = {"kind": "pixels", "resolution": 16}
 BATCH = 4
-TRAINING = next(stage for stage in Stage if stage in ("train", "evaluate"))
-"""The stage in which students are trained."""
 
 
 class Jobs:

@@ -7,7 +7,7 @@ import pytest
 
 from ddoq.events import Stage
 from tests.faults import Cutting, Failing, Fault, Refusing, Slow
-from tests.kill.jobs import TRAINING, Jobs
+from tests.kill.jobs import Jobs
 from tests.kill.outside import Outside
 from tests.kill.watching import Service, archive_sha256, assert_succeeded, assert_whole, submit
 
@@ -18,7 +18,7 @@ N_QUEUED = 20
 def test_a_job_outlives_a_restart_of_the_database(service: Service, jobs: Jobs, end: Callable[[Outside], None]) -> None:
     config = jobs.training()
     job_id = submit(service, config)
-    service.until_running(job_id, TRAINING, n_done=1)
+    service.until_running(job_id, Stage.TRAIN, n_done=1)
     end(service.outside)
     time.sleep(1)
     service.outside.start_postgres()

@@ -14,10 +14,11 @@ from pydantic import SecretStr
 from cli.folder import Endpoint, endpoint_file
 from cli.servers import Running, free_port, spawn, wait_until_ready
 from ddoq.config import DistillConfig
+from ddoq.events import Stage
 from jobs.queue import Queue, make_celery
 from jobs.settings import Settings
 from tests.integration.launch import command, environment
-from tests.kill.jobs import TRAINING, Jobs
+from tests.kill.jobs import Jobs
 from tests.kill.outside import Outside
 from tests.kill.watching import Service, assert_succeeded, submit, worker_process
 
@@ -39,17 +40,17 @@ def test_two_sweepers_take_a_lost_unit_back_once(service: Service, jobs: Jobs, t
     config = jobs.training()
     with second_api(service.outside, tmp_path):
         job_id = submit(service, config)
-        unit = service.until_running(job_id, TRAINING, n_done=1)
+        unit = service.until_running(job_id, Stage.TRAIN, n_done=1)
         worker_process(unit).kill()
         assert_succeeded(service, job_id, jobs.sha256_undisturbed(config))
     assert service.kinds(job_id).count("lease_lost") == 1
-    assert service.n_attempts(job_id, TRAINING) == len(of_stage(service, job_id)) + 1
+    assert service.n_attempts(job_id, Stage.TRAIN) == len(of_stage(service, job_id)) + 1
 
 
 def test_a_second_launcher_on_the_folder_is_refused_and_disturbs_no_job(service: Service, jobs: Jobs) -> None:
     config = jobs.training()
     job_id = submit(service, config)
-    service.until_running(job_id, TRAINING)
+    service.until_running(job_id, Stage.TRAIN)
     given = environment(**service.outside.environment())
     second = subprocess.run(
         command(service.launched.data), capture_output=True, text=True, env=given, check=False, timeout=60
@@ -113,4 +114,4 @@ def settings_of(servers: Outside) -> Settings:
 
 
 def of_stage(service: Service, job_id: str) -> list[dict[str, object]]:
-    return [unit for unit in service.units(job_id) if unit["stage"] == TRAINING]
+    return [unit for unit in service.units(job_id) if unit["stage"] == Stage.TRAIN]

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from ddoq.events import Stage
 from tests.faults import Slow
-from tests.kill.jobs import TRAINING, Jobs
+from tests.kill.jobs import Jobs
 from tests.kill.watching import (
     Service,
     asleep,
@@ -38,7 +39,7 @@ def test_a_job_whose_worker_is_killed_in_every_stage_succeeds_once(service: Serv
 def test_a_worker_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(service: Service, jobs: Jobs) -> None:
     config = jobs.training()
     job_id = submit(service, config)
-    unit = service.until_running(job_id, TRAINING, n_done=1)
+    unit = service.until_running(job_id, Stage.TRAIN, n_done=1)
     with asleep([worker_process(unit)]):
         assert_succeeded(service, job_id, jobs.sha256_undisturbed(config))
         before = told(service, job_id)

@@ -29,7 +29,11 @@ OWNERS = ("ada", "bob")
 MAX_ATTEMPTS = 3
 N_EXAMPLES = int(os.environ.get("JOB_LIFE_EXAMPLES", "20"))
 FAILURE = Failure("dataset.bad", "the dataset is bad", retryable=False)
-VOLATILE = {"cleaned_at", "artifacts_deleted_at"}  # what is cleared up after the end is no change of the job
+VOLATILE = {
+    "cleaned_at",
+    "artifacts_deleted_at",
+    "n_running",
+}  # what is cleared up after the end is no change of the job
 
 
 @dataclass
