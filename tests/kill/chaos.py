@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(
-    service: Service, mixture: list[DistillConfig], expected: dict[str, str], arguments: argparse.Namespace
+    service: Service, mixture: list[DistillConfig], expected: dict[str, tuple[str, ...]], arguments: argparse.Namespace
 ) -> str:
     begun, seconds = time.monotonic(), arguments.minutes * 60
     rng = random.Random(arguments.seed)

@@ -39,14 +39,15 @@ class Jobs:
         """Some seconds in the stage that trains students, all else quick."""
         return self.quick(students=SLOW_STUDENTS)
 
-    def encoding(self, name: str, n_train: int = 20) -> DistillConfig:
+    def encoding(self, name: str, n_train: int = 20, **changes: object) -> DistillConfig:
         """A good part of a second for each batch of an autoencoder, both ways, on a dataset of its own."""
         uri = write_zip(self.root / f"{name}.zip", members((f"{name} cat", f"{name} dog"), n_train=n_train))
         prior = {"kind": "vae", "model": str(self._autoencoder()), "resolution": 128, "batch_size": BATCH}
-        return self.quick(dataset={"uri": uri}, prior=prior, images_per_class=n_train // 2)
+        body = {"dataset": {"uri": uri}, "prior": prior, "images_per_class": n_train // 2, "evaluation": "none"}
+        return self.quick(**{**body, **changes})
 
-    def sha256_undisturbed(self, config: DistillConfig) -> str:
-        """Distil in this process, with nothing in the way; once a config."""
+    def sha256_undisturbed(self, config: DistillConfig) -> tuple[str, ...]:
+        """Distil in this process, with nothing in the way, and answer what the archives are; once a config."""
         return _sha256_undisturbed(config.model_dump_json(), self.root)
 
     def _autoencoder(self) -> Path:
@@ -61,7 +62,7 @@ class Jobs:
 
 
 @cache
-def _sha256_undisturbed(body: str, root: Path) -> str:
+def _sha256_undisturbed(body: str, root: Path) -> tuple[str, ...]:
     with TemporaryDirectory() as folder:
-        (archive,) = distill(DistillConfig.model_validate_json(body), Path(folder) / "work", access_to(root))
-        return hashlib.sha256(archive.read_bytes()).hexdigest()
+        archives = distill(DistillConfig.model_validate_json(body), Path(folder) / "work", access_to(root))
+        return tuple(sorted(hashlib.sha256(archive.read_bytes()).hexdigest() for archive in archives))

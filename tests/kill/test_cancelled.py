@@ -1,21 +1,22 @@
 """Cancelling a job in each of its stages and states, twice, and when it is all but done."""
 
 import time
+from collections.abc import Mapping
 
+import psutil
 import pytest
 
 from cli.client import ClientError
 from ddoq.events import Stage
 from tests.faults import Slow
 from tests.kill.jobs import BATCH, Jobs
-from tests.kill.watching import Service, archive_sha256, asleep, assert_whole, submit, workers
+from tests.kill.watching import Service, archive_sha256, asleep, assert_whole, submit, wait, workers
 
 ALREADY_ENDED = "job.ended"
 
 
 def test_a_job_that_waits_is_cancelled_at_once(service: Service, jobs: Jobs) -> None:
-    family = [process for worker in workers(service) for process in (worker, *worker.children(recursive=True))]
-    with asleep(family):
+    with asleep(family_of_workers(service)):
         job_id = submit(service, jobs.quick())
         assert service.client.cancel(job_id).status == "cancelled"
     time.sleep(2)  # whoever hears the call now finds nothing to do
@@ -25,14 +26,11 @@ def test_a_job_that_waits_is_cancelled_at_once(service: Service, jobs: Jobs) -> 
 
 def test_a_job_is_cancelled_in_whichever_stage_it_is(service: Service, jobs: Jobs) -> None:
     config = jobs.of_all_stages()
+    with asleep(family_of_workers(service)):
+        job_ids = {submit(service, config): stage for stage in config.stages}
     with service.outside.proxy.spoiling(Slow(0.15)):
-        waiting = {stage: submit(service, config) for stage in config.stages}
-        for stage, job_id in waiting.items():
-            service.until_running(job_id, stage, seconds=120)
-            first, second = service.client.cancel(job_id), service.client.cancel(job_id)
-            assert first.status in ("cancelling", "cancelled")
-            assert second.status in (first.status, "cancelled")
-    for job_id in waiting.values():
+        cancel_each_in(service, job_ids)
+    for job_id in job_ids:
         assert_ended_as_asked(service, job_id, jobs.sha256_undisturbed(config))
 
 
@@ -56,7 +54,36 @@ def test_a_job_whose_worker_died_while_it_was_being_cancelled_is_cancelled(servi
     assert_whole(service, job_id)
 
 
-def assert_ended_as_asked(service: Service, job_id: str, sha256: str) -> None:
+def family_of_workers(service: Service) -> list[psutil.Process]:
+    return [process for worker in workers(service) for process in (worker, *worker.children(recursive=True))]
+
+
+def cancel_each_in(service: Service, job_ids: Mapping[str, Stage]) -> None:
+    """Cancel each job twice, as soon as somebody works on its stage."""
+    left = dict(job_ids)
+
+    def look() -> bool | None:
+        for unit in service.outside.rows("SELECT job_id, stage FROM units WHERE state = 'running'"):
+            if left.get(unit["job_id"]) == unit["stage"]:
+                del left[unit["job_id"]]
+                cancel_twice(service, unit["job_id"])
+        return None if left else True
+
+    wait(look, 240, lambda: f"{left} to be reached")
+
+
+def cancel_twice(service: Service, job_id: str) -> None:
+    """Cancel a job, and once more; refused where it ended by itself between our look and our call."""
+    try:
+        first, second = service.client.cancel(job_id), service.client.cancel(job_id)
+    except ClientError as error:
+        assert ALREADY_ENDED in error.message
+        return
+    assert first.status in ("cancelling", "cancelled")
+    assert second.status in (first.status, "cancelled")
+
+
+def assert_ended_as_asked(service: Service, job_id: str, sha256: tuple[str, ...]) -> None:
     """Cancelled, with nothing kept; or, when its last unit was faster than the order, succeeded as ever."""
     status = service.until_ended(job_id).status
     assert_whole(service, job_id)

@@ -20,7 +20,7 @@ from jobs.settings import Settings
 from tests.integration.launch import command, environment
 from tests.kill.jobs import Jobs
 from tests.kill.outside import Outside
-from tests.kill.watching import Service, assert_succeeded, submit, worker_process
+from tests.kill.watching import Service, assert_succeeded, submit, wait, worker_process
 
 N_POSTS = 50
 
@@ -33,7 +33,7 @@ def test_ten_calls_for_one_job_run_each_unit_once(service: Service, jobs: Jobs) 
         queue.wake()
     assert_succeeded(service, job_id, jobs.sha256_undisturbed(config))
     assert [unit["attempt"] for unit in service.units(job_id)] == [1] * len(service.units(job_id))
-    assert service.outside.n_messages() == 0
+    wait(lambda: service.outside.n_messages() == 0 or None, 30, lambda: "every call to be heard")
 
 
 def test_two_sweepers_take_a_lost_unit_back_once(service: Service, jobs: Jobs, tmp_path: Path) -> None:

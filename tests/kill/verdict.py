@@ -52,7 +52,7 @@ def await_the_end(service: Service, seconds: float) -> None:
 def judge(
     service: Service,
     submitted: Mapping[str, DistillConfig],
-    expected: Mapping[str, str],
+    expected: Mapping[str, tuple[str, ...]],
     cancelled: set[str],
     faults: Sequence[Done],
 ) -> Verdict:
@@ -61,7 +61,7 @@ def judge(
     Args:
         service: Whose jobs have all ended.
         submitted: Configs of the jobs that were accepted, by id.
-        expected: SHA-256 of the archive that each config makes undisturbed, by the config as JSON.
+        expected: SHA-256 of the archives that each config makes undisturbed, by the config as JSON.
         cancelled: Jobs that somebody asked to cancel.
         faults: What was done.
     """
@@ -86,7 +86,7 @@ def _open_jobs(service: Service) -> list[str]:
 
 
 def _wrongs_of(
-    service: Service, row: Mapping[str, Any], expected: Mapping[str, str], may_be_cancelled: bool
+    service: Service, row: Mapping[str, Any], expected: Mapping[str, tuple[str, ...]], may_be_cancelled: bool
 ) -> list[str]:
     wrongs = []
     try:
@@ -100,13 +100,15 @@ def _wrongs_of(
     return wrongs
 
 
-def _wrong_archive(service: Service, row: Mapping[str, Any], expected: Mapping[str, str]) -> list[str]:
+def _wrong_archive(service: Service, row: Mapping[str, Any], expected: Mapping[str, tuple[str, ...]]) -> list[str]:
     """Compare what is stored, and what is said of it, with the undisturbed run."""
-    query = "SELECT * FROM artifacts WHERE job_id = %s AND name = 'archive.zip'"
-    (archive,) = service.outside.rows(query, row["id"])
-    stored = hashlib.sha256(service.outside.object_file(archive["key"]).read_bytes()).hexdigest()
-    right = expected[DistillConfig.model_validate(row["config"]).model_dump_json()]
-    return [] if stored == archive["sha256"] == right else [f"{row['id']} has other bytes than undisturbed"]
+    query = "SELECT * FROM artifacts WHERE job_id = %s AND name LIKE '%%.zip'"
+    archives = service.outside.rows(query, row["id"])
+    files = [service.outside.object_file(archive["key"]) for archive in archives]
+    stored = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    said = sorted(archive["sha256"] for archive in archives)
+    right = list(expected[DistillConfig.model_validate(row["config"]).model_dump_json()])
+    return [] if stored == said == right else [f"{row['id']} has other bytes than undisturbed"]
 
 
 def _recoveries(service: Service, faults: Sequence[Done]) -> Mapping[str, list[float]]:

@@ -51,16 +51,18 @@ class Service:
         found = (unit for unit in self.units(job_id) if unit["stage"] == stage and unit["state"] == "running")
         return next(found, None)
 
-    def until_running(self, job_id: str, stage: Stage, n_done: int = 0, seconds: float = 60) -> dict[str, Any]:
-        """Wait until somebody works on a stage and has reported `n_done` pieces."""
+    def until_running(
+        self, job_id: str, stage: Stage, n_done: int = 0, attempt: int = 1, seconds: float = 120
+    ) -> dict[str, Any]:
+        """Wait until somebody works on a stage, by this attempt at least, and has reported `n_done` pieces."""
 
         def look() -> dict[str, Any] | None:
             unit = self.running(job_id, stage)
-            return unit if unit and unit["done"] >= n_done else None
+            return unit if unit and unit["done"] >= n_done and unit["attempt"] >= attempt else None
 
         return wait(look, seconds, lambda: f"{job_id} to be in {stage}: {self.kinds(job_id)}")
 
-    def until_ended(self, job_id: str, seconds: float = 90) -> Job:
+    def until_ended(self, job_id: str, seconds: float = 120) -> Job:
         """Wait for the end of a job; a service that does not answer meanwhile is asked again."""
         job: list[Job] = []
 
@@ -158,9 +160,10 @@ def wait_for_none(look: Callable[[], list[Any]], seconds: float) -> list[Any]:
     return left
 
 
-def archive_sha256(service: Service, job_id: str) -> str:
-    (archive,) = (found for found in service.client.artifacts(job_id) if found.name == "archive.zip")
-    return archive.sha256
+def archive_sha256(service: Service, job_id: str) -> tuple[str, ...]:
+    """Answer what the service says of a job's archives, one for each budget."""
+    found = service.client.artifacts(job_id)
+    return tuple(sorted(artifact.sha256 for artifact in found if artifact.name.endswith(".zip")))
 
 
 def assert_whole(service: Service, job_id: str) -> None:
@@ -174,7 +177,7 @@ def assert_whole(service: Service, job_id: str) -> None:
     assert _named(service, job_id) <= service.outside.stored(job_id)
 
 
-def assert_succeeded(service: Service, job_id: str, sha256: str, seconds: float = 90) -> None:
+def assert_succeeded(service: Service, job_id: str, sha256: tuple[str, ...], seconds: float = 120) -> None:
     """Wait for the one success of a job whose archive has these bytes."""
     job = service.until_ended(job_id, seconds)
     assert job.status == "succeeded", job.error
