@@ -33,6 +33,10 @@ test: $(READY) ## run the tests
 	# Two at a time with a core each: threads of their own would wait for one another.
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2
 
+.PHONY: chaos
+chaos: $(READY) ## break a service of four workers for MINUTES (30) and account for each of JOBS (300)
+	OMP_NUM_THREADS=1 $(RUN)/python -m tests.kill.chaos --minutes $(or $(MINUTES),30) --jobs $(or $(JOBS),300) $(OPTIONS)
+
 .PHONY: check
 check: $(READY) ## check format, lint, types and import contracts
 	$(RUN)/ruff format --check $(SOURCES)

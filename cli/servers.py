@@ -163,9 +163,9 @@ def start_postgres(folder: Path, guard: Guard = unguarded) -> Running:
     return wait_until_ready(running, lambda: _postgres_answers(url))
 
 
-def start_valkey(folder: Path, password: str, guard: Guard = unguarded) -> Running:
-    """Start Valkey with nothing kept on disk: the broker carries wake-up calls only."""
-    port, log = free_port(), folder / "server.log"
+def start_valkey(folder: Path, password: str, guard: Guard = unguarded, port: int | None = None) -> Running:
+    """Start Valkey with nothing kept on disk: the broker carries wake-up calls only. Without `port`, on a free one."""
+    port, log = port or free_port(), folder / "server.log"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "valkey.conf"
     lines = ("bind 127.0.0.1", f"port {port}", f"requirepass {password}", 'save ""', "appendonly no", "daemonize no")

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,10 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def launch(data: Path, *more: str, **variables: str) -> Iterator[Launched]:
-    """Run `ddoq up` and wait until it says that it is ready; stop it at the end, if it still runs."""
-    process = subprocess.Popen(command(data, *more), stdout=subprocess.PIPE, text=True, env=environment(**variables))
+def launch(data: Path, *more: str, within: Sequence[str] = (), **variables: str) -> Iterator[Launched]:
+    """Run `ddoq up`, by the command `within` if given, until it is ready; stop it at the end, if it still runs."""
+    whole = [*within, *command(data, *more)]
+    process = subprocess.Popen(whole, stdout=subprocess.PIPE, text=True, env=environment(**variables))
     try:
         assert process.stdout
         assert any(line.startswith(READY) for line in process.stdout), "it ended before it was ready"

@@ -9,9 +9,8 @@ from ddoq.events import Stage
 from jobs.leases import Leases
 from jobs.records import Claim, JobState
 from jobs.store import Store
-from jobs.sweep import Sweeper
 from tests.integration.store.test_leases_together import together
-from tests.job_steps import CONFIG, expire, reach, split, take
+from tests.job_steps import CONFIG, reach, split, take
 
 BLOCKS = {Stage.ENCODE: 8, Stage.QUANTIZE: 3, Stage.GENERATE: 40, Stage.TRAIN: 2}
 
@@ -125,21 +124,6 @@ def test_inputs_are_the_winning_attempts_in_the_order_of_their_units(store: Stor
     attempts = [1, 1, 2, 1, 1, 1, 1, 1]
     prefixes = tuple(f"jobs/{job_id}/encode/{index}/{attempt}" for index, attempt in enumerate(attempts))
     assert take(leases).inputs == {Stage.READ: (f"jobs/{job_id}/read/0/1",), Stage.ENCODE: prefixes}
-
-
-def test_the_next_attempt_is_told_where_a_drained_one_left_its_blocks(
-    store: Store, leases: Leases, engine: Engine, sweeper: Sweeper
-) -> None:
-    claim = reach(store, leases, Stage.READ)
-    leases.give_back(claim)
-    second = take(leases)
-    assert second.kept == claim.prefix
-    leases.give_back(second)
-    third = take(leases)
-    assert third.kept == claim.prefix
-    expire(engine, third)
-    sweeper.sweep()
-    assert take(leases).kept == claim.prefix
 
 
 def test_a_higher_priority_comes_first_whoever_runs_more(store: Store, leases: Leases, engine: Engine) -> None:
