@@ -45,9 +45,9 @@ def _png(image: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:
 
 
 @contextmanager
-def service(folder: Path, root: Path) -> Iterator[Client]:
-    """Run `ddoq up` until the block is left."""
-    command = [sys.executable, "-m", "cli.main", "up", "--data", str(folder), "--port", "0", "--root", str(root)]
+def service(folder: Path, root: Path, *more: str) -> Iterator[Client]:
+    """Run `ddoq up`, with `more` options, until the block is left."""
+    command = [sys.executable, "-m", "cli.main", "up", "--data", str(folder), "--port", "0", "--root", str(root), *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         if not any(line.startswith(READY) for line in process.stdout or ()):
