@@ -130,7 +130,7 @@ def sizes(engine: Engine) -> str:
     return f"database {whole / 2**20:.0f} MiB ({listed})"
 
 
-def let_loose(url: str, n_workers: int, seconds: float, pace: float) -> Mapping[str, list[float]]:
+def let_loose(url: str, n_workers: int, seconds: float, pace: float) -> dict[str, list[float]]:
     """Run the workers in several processes; answer how long each of their calls took, by name.
 
     `processor` are the seconds of processor time of each process.

@@ -37,10 +37,10 @@ ON_UNITS: tuple[sa.Column[Any], ...] = (
 
 
 def upgrade() -> None:
-    for column in ON_JOBS:
-        op.add_column("jobs", column)
-    for column in ON_UNITS:
-        op.add_column("units", column)
+    for of_job in ON_JOBS:
+        op.add_column("jobs", of_job)
+    for of_unit in ON_UNITS:
+        op.add_column("units", of_unit)
     op.drop_column("units", "crash_reason")
     _allow(WITH_TRAIN, f"{STATES}, 'expired'", f"{ENDED}, 'expired'")
     op.create_check_constraint(op.f("ck_jobs_priority"), "jobs", "priority BETWEEN 0 AND 2")
@@ -73,10 +73,10 @@ def downgrade() -> None:
     _allow(STAGES, STATES, ENDED)
     reason = sa.Column("crash_reason", sa.Text(), comment="why the last attempt broke, if it could still tell")
     op.add_column("units", reason)
-    for column in ON_UNITS:
-        op.drop_column("units", column.name)
-    for column in ON_JOBS:
-        op.drop_column("jobs", column.name)
+    for of_unit in ON_UNITS:
+        op.drop_column("units", of_unit.name)
+    for of_job in ON_JOBS:
+        op.drop_column("jobs", of_job.name)
 
 
 def _make_claims_cheap() -> None:
