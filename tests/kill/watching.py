@@ -169,12 +169,16 @@ def archive_sha256(service: Service, job_id: str) -> tuple[str, ...]:
 def assert_whole(service: Service, job_id: str) -> None:
     """Check what must hold of every job that has ended: told once, without gaps, and nothing of it left over."""
     events = service.events(job_id)
-    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
-    last_words = [event["kind"] for event in events if event["kind"] in LAST_WORDS]
-    assert last_words == [events[-1]["kind"]] == [service.job(job_id)["state"]]
-    assert not wait_for_none(lambda: _leased(service, job_id), CLEAN_SECONDS)
-    assert not wait_for_none(lambda: sorted(_orphans(service, job_id)), CLEAN_SECONDS)
-    assert _named(service, job_id) <= service.outside.stored(job_id)
+    kinds = [event["kind"] for event in events]
+    sequence = [event["sequence"] for event in events]
+    assert sequence == list(range(1, len(events) + 1)), f"events {sequence}"
+    assert [kind for kind in kinds if kind in LAST_WORDS] == [kinds[-1]] == [service.job(job_id)["state"]], kinds
+    leased = wait_for_none(lambda: _leased(service, job_id), CLEAN_SECONDS)
+    assert not leased, f"somebody holds {leased}"
+    orphans = wait_for_none(lambda: sorted(_orphans(service, job_id)), CLEAN_SECONDS)
+    assert not orphans, f"nobody needs {orphans}; {kinds}"
+    missing = _named(service, job_id) - service.outside.stored(job_id)
+    assert not missing, f"the store has no {missing}"
 
 
 def assert_succeeded(service: Service, job_id: str, sha256: tuple[str, ...], seconds: float = 120) -> None:
