@@ -68,7 +68,6 @@ def to_claim(started: RowMapping, worker: str, token: str) -> Claim:
         config=DistillConfig.model_validate(started["config"]),
         inputs={Stage(done): _prefixes(job_id, done, won) for done, won in attempts.items()},
         prefix=_prefix(job_id, stage, index, attempt),
-        n_blocks=(started["blocks"] or {}).get(stage, 1),
         is_small=started["out_of_memory"] > 0,
     )
 

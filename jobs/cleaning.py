@@ -15,12 +15,16 @@ from jobs.tables import artifacts, jobs, units, workers
 
 AT_ONCE = 100  # jobs a sweep, so that none takes for ever
 GONE = timedelta(days=1)
+LATEST = timedelta(hours=1)  # after that, objects of ended jobs are the business of the scan for orphans
 
 log = logging.getLogger(__name__)
 
 
-def clean_ended(engine: Engine, objects: ObjectStore) -> tuple[str, ...]:
-    """Delete what ended jobs wrote and did not hand out: inputs of later stages, losing attempts."""
+def clean_ended(engine: Engine, objects: ObjectStore, late: timedelta) -> tuple[str, ...]:
+    """Delete what ended jobs wrote and did not hand out: inputs of later stages, losing attempts.
+
+    And `late` after their end once more, for the sake of workers that slept through it.
+    """
     in_use = exists().where(units.c.job_id == jobs.c.id, units.c.state == UnitState.RUNNING)
 
     def clean(job_id: str) -> None:
@@ -28,7 +32,10 @@ def clean_ended(engine: Engine, objects: ObjectStore) -> tuple[str, ...]:
             kept = set(connection.execute(select(artifacts.c.key).where(artifacts.c.job_id == job_id)).scalars())
         objects.delete_prefix(f"jobs/{job_id}", kept)
 
-    is_due = jobs.c.finished_at.is_not(None) & jobs.c.cleaned_at.is_(None) & ~in_use
+    is_first = jobs.c.finished_at.is_not(None) & jobs.c.cleaned_at.is_(None)
+    since = now() - late
+    is_second = jobs.c.finished_at.between(since - LATEST, since) & (jobs.c.cleaned_at < jobs.c.finished_at + late)
+    is_due = (is_first | is_second) & ~in_use
     return _each(engine, is_due, jobs.c.finished_at, clean, jobs.c.cleaned_at)
 
 

@@ -130,8 +130,8 @@ class Claim:
     """The right to run one unit until the lease ends; `token` proves it on every write.
 
     `inputs` are the object prefixes of the finished stages before this one; `prefix` is where this attempt writes.
-    The unit is part `index` of `of` of the stage's `n_blocks` blocks; what earlier attempts completed of them lies
-    beside `prefix`. `is_small` asks for half the batch: an attempt ran out of memory.
+    The unit is part `index` of `of` of the stage's blocks; what earlier attempts completed of them lies beside
+    `prefix`. `is_small` asks for half the batch: an attempt ran out of memory.
     """
 
     unit_id: int
@@ -146,7 +146,6 @@ class Claim:
     config: DistillConfig
     inputs: Mapping[Stage, tuple[str, ...]]
     prefix: str
-    n_blocks: int = 1
     is_small: bool = False
 
 

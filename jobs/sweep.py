@@ -7,6 +7,7 @@ through by `jobs.orphans`, which takes long.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from sqlalchemy import Engine, func, select
@@ -67,6 +68,7 @@ class Sweeper:
 
     def _do_all(self) -> Swept:
         engine, objects, settings = self._engine, self._objects, self._settings
+        late = timedelta(seconds=4 * settings.lease_seconds)
         patience = settings.cancel_grace_seconds + settings.lease_seconds  # the worker ends itself before
         return Swept(
             is_elected=True,
@@ -76,7 +78,7 @@ class Sweeper:
             expired=_try(lambda: expire_queued(engine), ()),
             timed_out=_try(lambda: fail_overtime(engine), ()),
             n_woken=_try(self._wake, 0),
-            cleaned=_try(lambda: clean_ended(engine, objects), ()),
+            cleaned=_try(lambda: clean_ended(engine, objects, late), ()),
             emptied=_try(lambda: delete_expired(engine, objects, settings.retention_days), ()),
             n_forgotten=_try(lambda: forget_workers(engine), 0),
         )

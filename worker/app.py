@@ -32,6 +32,7 @@ def create_worker(settings: Settings) -> Celery:
 
     def succeed(**_: Any) -> None:
         _report_predecessor(settings, Queue(app))
+        import worker.runner  # noqa: F401  torch, which takes seconds to load, before there is work
 
     signals.worker_ready.connect(begin, weak=False)
     signals.worker_shutting_down.connect(drain, weak=False)

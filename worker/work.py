@@ -110,13 +110,14 @@ def _run_blocks(bench: Bench, claim: Claim, run: Run) -> None:
     restore(bench.objects, claim, folder)
     with Shipment(bench.objects, folder, claim.prefix) as shipment:
         shipping = replace(run, on_event=partial(_ship_and_tell, shipment, run.on_event))
-        run_blocks(claim.stage, shipping, block_range(claim.index, claim.of, claim.n_blocks))
+        n_blocks = plan_blocks(claim.config, found(run))[claim.stage]
+        run_blocks(claim.stage, shipping, block_range(claim.index, claim.of, n_blocks))
         shipment.close()
 
 
 def _ship_and_tell(shipment: Shipment, on_event: OnEvent, event: Event) -> None:
+    on_event(event)  # who has lost the lease, as after a long sleep, hears of it here and ships nothing
     shipment.look()
-    on_event(event)
 
 
 def _with(run: Run, stage: Stage, folder: Path) -> Run:

@@ -44,7 +44,7 @@ def test_a_stage_is_cut_into_units_for_the_workers_that_there_are(store: Store, 
     assert leases.finish(claim, blocks=BLOCKS) == 8
     claims = take_all(leases, 8)
     assert leases.claim("worker") is None
-    assert [(claim.index, claim.of, claim.n_blocks) for claim in claims] == [(index, 8, 8) for index in range(8)]
+    assert [(claim.index, claim.of) for claim in claims] == [(index, 8) for index in range(8)]
 
 
 @pytest.mark.usefixtures("two_workers")
@@ -84,7 +84,7 @@ def test_a_worker_that_was_silent_counts_again_when_it_speaks(store: Store, leas
 
 def test_without_blocks_a_stage_has_one_unit_of_one_block(store: Store, leases: Leases) -> None:
     claim = reach(store, leases, Stage.QUANTIZE)
-    assert (claim.of, claim.n_blocks) == (1, 1)
+    assert claim.of == 1
 
 
 @pytest.mark.usefixtures("two_workers")

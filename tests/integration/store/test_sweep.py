@@ -191,9 +191,19 @@ def test_what_a_losing_attempt_wrote_is_deleted(
     assert list(objects.list_keys("")) == [archive.key]
 
 
-def test_a_job_is_cleaned_once(store: Store, leases: Leases, sweeper: Sweeper) -> None:
+def test_a_job_is_cleaned_at_its_end_and_once_more_for_who_slept_through_it(
+    store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, objects: ObjectStore, file: Path
+) -> None:
     job = succeed(store, leases)
     assert [sweeper.sweep().cleaned, sweeper.sweep().cleaned] == [(job.id,), ()]
+    put(objects, file, f"jobs/{job.id}/encode/0/1/late")
+    ended_before = (
+        "UPDATE jobs SET finished_at = finished_at - interval '250 s', cleaned_at = cleaned_at - interval '250 s'"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(ended_before))
+    assert [sweeper.sweep().cleaned, sweeper.sweep().cleaned] == [(job.id,), ()]
+    assert list(objects.list_keys("jobs")) == []
 
 
 def test_a_running_job_keeps_its_objects(
