@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ddoq.evaluate import score
 from ddoq.types import Report
-from worker.runner import figures
+from worker.work import figures
 
 RESNET = {"distilled": score([0.3, 0.5])}
 REPORT = Report(

@@ -32,6 +32,7 @@ FAILURE = Failure("dataset.bad", "the dataset is bad", retryable=False)
 VOLATILE = {
     "cleaned_at",
     "artifacts_deleted_at",
+    "expires_at",
     "n_running",
 }  # what is cleared up after the end is no change of the job
 
