@@ -127,7 +127,7 @@ def get_job(caller: Reader, job_id: JobId, using: Using, response: Response) -> 
     responses={200: {"model": JobView, "description": "The job is cancelled."}, **problems(401, 403, 404, 409)},
 )
 def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) -> JobView:
-    """Stop a job. One that has succeeded or failed is refused; one that is cancelled stays so."""
+    """Stop a job. One that has succeeded, failed or expired is refused; one that is cancelled stays so."""
     job = _cancel(using, caller, job_id)
     if job.state is JobState.CANCELLED:
         response.status_code = 200

@@ -35,7 +35,7 @@ def open_services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         engine=engine,
-        store=Store(engine, QueueLimits(settings.max_queued_per_key, settings.max_queued)),
+        store=Store(engine, QueueLimits(settings.max_queued_per_owner, settings.max_queued)),
         keys=Keys(engine, settings.key_pepper),
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=Queue(make_celery(settings)),

@@ -1,6 +1,6 @@
-"""The sweep and the scan for orphans, in threads beside the requests.
+"""The sweep, the clearing up and the scan for orphans, in threads beside the requests.
 
-Every API process runs both; the database elects which of them works.
+Every API process runs all; the database elects which of them works.
 """
 
 import logging
@@ -22,13 +22,14 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def sweeping(services: Services) -> Iterator[None]:
-    """Sweep and scan, as often as the settings say, until the block ends; wait for what is under way."""
+    """Sweep, clear up and scan, as often as the settings say, until the block ends; wait for what is under way."""
     ended = threading.Event()
     settings, engine, objects = services.settings, services.engine, services.objects
     sweeper = Sweeper(engine, objects, services.queue, settings)
     scanner = OrphanScanner(engine, objects, settings.orphan_scan_seconds)
     threads = [
         _repeat("sweeper", sweeper.sweep, settings.sweep_seconds, ended),
+        _repeat("cleaner", sweeper.clear_up, settings.sweep_seconds, ended),
         _repeat(
             "scanner",
             lambda: scanner.scan_when_due(ended.is_set),

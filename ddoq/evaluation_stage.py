@@ -62,7 +62,7 @@ def _score(run: Run, dataset: Dataset, latents: Latents) -> Iterator[tuple[_Entr
         yield from ((entry, Scores({}, {}), []) for entry in entries)
         return
     groups = list(in_groups(entries, lambda entry: entry.n_bytes, MAX_BYTES))
-    tell = _Tally(run.on_event, sum(dataset.counts["test"]), len(groups))
+    tell = _Readings(run.on_event, sum(dataset.counts["test"]), len(groups))
     for group in groups:
         several, bad = _examine(run, dataset, group, tell)
         for entry, scores in zip(group, several, strict=True):
@@ -120,7 +120,7 @@ def _on_teacher(run: Run) -> tuple[str, ...]:
     return read_manifest(run.folders[Stage.TEACH] / TAUGHT, TaughtManifest).remarks
 
 
-class _Tally:
+class _Readings:
     """Counts test images for the listener, as often as they are read."""
 
     def __init__(self, on_event: OnEvent, n_images: int, n_readings: int) -> None:

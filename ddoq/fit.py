@@ -147,12 +147,12 @@ def _resume(training: Training, at: FitPlace) -> None:
 
 
 def _save(training: Training, at: FitPlace) -> None:
-    """Keep a checkpoint, and forget those before it only then."""
-    before = _checkpoints(at)
+    """Keep a checkpoint, and forget those before it only then; another job may be ahead with the same prior."""
+    own = f"{at.key}/checkpoint-{training.n_done:07d}"
     with TemporaryDirectory(dir=at.folder.parent) as scratch:
         training.save(Path(scratch))
-        at.cache.store(f"{at.key}/checkpoint-{training.n_done:07d}", Path(scratch))
-    _forget(at, before)
+        at.cache.store(own, Path(scratch))
+    _forget(at, [name for name in _checkpoints(at) if name < own])
 
 
 def _checkpoints(at: FitPlace) -> list[str]:

@@ -199,7 +199,8 @@ def _open_path(rest: str, roots: tuple[Path, ...]) -> Source:
 
 def _open_s3(rest: str, access: Access) -> Source:
     bucket, _, key = rest.partition("/")
-    if access.s3 is None or not {bucket, "*"} & set(access.s3_buckets) or not re.fullmatch(r"[\w.-]{1,255}", bucket):
+    is_name = re.fullmatch(r"[A-Za-z0-9._-]{1,255}", bucket)
+    if access.s3 is None or not is_name or not {bucket, "*"} & set(access.s3_buckets):
         raise BucketNotAllowedError(f"bucket {bucket!r} may not be read here; use one of {list(access.s3_buckets)}")
     client = access.s3()
     try:

@@ -1,7 +1,5 @@
 """The train stage: the students of every contender of every budget, a block each. Nobody opens the test here."""
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +10,7 @@ from typing import Final
 from torch import nn
 
 from ddoq.batches import in_groups
-from ddoq.blocks import block_folder, left_to_do
+from ddoq.blocks import fresh_folder, gather_blocks, left_to_do, link_files
 from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.contender_names import FULL_DATA, LEARN_FROM_TEACHER, contender_names, n_train_blocks
 from ddoq.contenders import gather_contenders, stream_test
@@ -23,7 +21,7 @@ from ddoq.full_data import FullData, train_on_full_data
 from ddoq.generate import open_images
 from ddoq.labels import SoftLabels
 from ddoq.latents import Latents, open_latents
-from ddoq.manifests import is_complete, read_manifest, write_manifest
+from ddoq.manifests import read_manifest, write_manifest
 from ddoq.plans import TrainingPlan
 from ddoq.run import Run, dataset_of, labels_of, teacher_of
 from ddoq.student_pool import Lesson, alone_on_cores, at_rate, train_all
@@ -45,7 +43,6 @@ class _Block:
     contender: str
     plan: TrainingPlan
     n_students: int
-    folder: Path
 
     @property
     def n_steps(self) -> int:
@@ -88,16 +85,15 @@ def train_blocks(run: Run, blocks: Sequence[int]) -> None:
 def join_train(run: Run, parts: Sequence[Path]) -> None:
     """Complete the folder of the stage by hard links to the blocks in `parts`, which has every block in some folder."""
     folder, contenders = run.folders[Stage.TRAIN], dict[str, list[str]]()
-    for number in range(n_train_blocks(run.config)):
-        source = _find(parts, number)
-        manifest = read_manifest(source, TrainedManifest)
+    for own in gather_blocks(parts, n_train_blocks(run.config)):
+        manifest = read_manifest(own, TrainedManifest)
         names = contenders.setdefault(manifest.budget, [])
         if manifest.is_left_out:
             continue
         names.append(manifest.contender)
         target = contender_folder(folder, manifest.budget, manifest.contender)
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target, copy_function=_link)
+        link_files(own, target)
+        write_manifest(target, manifest)
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, TrainManifest({budget: tuple(names) for budget, names in contenders.items()}))
 
@@ -116,14 +112,14 @@ class _School:
         sets = self._gather(blocks)
         for block in blocks:
             if block.number not in sets:
-                write_manifest(_anew(block.folder), replace(block.manifest, is_left_out=True))
+                write_manifest(self._fresh(block), replace(block.manifest, is_left_out=True))
                 self.steps.skip(block.n_steps)
         if competing := [block for block in blocks if block.number in sets]:
             self._train(competing, sets)
 
     def train_on_full_data(self, block: _Block) -> None:
         """Tune and train the students of all training images."""
-        config, folder = self.run.config, _anew(block.folder)
+        config, folder = self.run.config, self._fresh(block)
         full = FullData(config, self.dataset, self.latents, self.run.cache)
         validation = stream_test(config, self.dataset, [], "validation")
         trials = train_on_full_data(full, validation, block.plan, folder, self.steps.next(block.n_steps))
@@ -142,7 +138,7 @@ class _School:
             train_all(everyone, threads, on_event) as students,
         ):
             for block, some, manifest in zip(blocks, lessons, manifests, strict=True):
-                _write(block.folder, some, students, manifest)
+                _write(self._fresh(block), some, students, manifest)
 
     def _tune(self, blocks: Sequence[_Block], sets: Sets) -> list[TrainedManifest]:
         """Try learning rates on validation, in full evaluation, and tell what they reached."""
@@ -174,6 +170,9 @@ class _School:
             sets = gather_contenders(self.run.config, self.dataset, self.latents, books, images, labels, names)
             found |= {block.number: sets[block.contender] for block in some if block.contender in sets}
         return found
+
+    def _fresh(self, block: _Block) -> Path:
+        return fresh_folder(self.run.folders[Stage.TRAIN], block.number)
 
     def _labels(self, books: Codebooks) -> SoftLabels | None:
         """Open the soft labels of a budget, or the teacher, where students ask it themselves."""
@@ -214,7 +213,6 @@ def _blocks(run: Run, latents: Latents, numbers: Sequence[int]) -> Iterator[_Blo
             contender=names[number % len(names)],
             plan=plan_for(run.config, books.budget, latents.manifest),
             n_students=n_students(run.config),
-            folder=block_folder(run.folders[Stage.TRAIN], number),
         )
 
 
@@ -228,29 +226,6 @@ def _lessons(plan: TrainingPlan, sets: Sequence[TrainingSet], manifest: TrainedM
 
 def _write(folder: Path, lessons: Sequence[Lesson], students: Iterator[nn.Module], manifest: TrainedManifest) -> None:
     """Write the next students as they are trained, and their manifest last."""
-    _anew(folder)
     for lesson in lessons:
         save_student(next(students), folder, lesson.network.name, lesson.seed)
     write_manifest(folder, manifest)
-
-
-def _anew(folder: Path) -> Path:
-    """Empty the folder of a block that somebody may have begun."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _find(parts: Sequence[Path], number: int) -> Path:
-    for part in parts:
-        if is_complete(found := block_folder(part, number)):
-            return found
-    raise FileNotFoundError(f"block {number} of the train stage is complete in none of {len(parts)} folders")
-
-
-def _link(source: str, target: str) -> None:
-    """Link a file, or copy it to another file system."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -66,6 +66,8 @@ def _asking_for(key: str) -> Iterator[None]:
     except ClientError as error:
         raise _refusal(key, error) from error
     except (BotoCoreError, Boto3Error) as error:
+        if isinstance(error.__context__, ClientError):  # uploads wrap what the server said
+            raise _refusal(key, error.__context__) from error
         raise StorageUnavailableError(f"the object store did not answer for {key!r}: {error}") from error
 
 
@@ -233,7 +235,7 @@ class ObjectStore:
                     Delete={"Objects": objects, "Quiet": True},  # type: ignore[typeddict-item]
                 )
             if errors := answer.get("Errors"):
-                raise StorageUnavailableError(f"the object store did not delete {errors[0].get('Key')!r}: {errors[0]}")
+                raise StorageRefusedError(f"the object store did not delete {errors[0].get('Key')!r}: {errors[0]}")
 
     def holds(self, key: str) -> bool:
         """Whether there is an object at `key`."""

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, update
 
 from ddoq.events import Stage
+from jobs.claims import TOLD
 from jobs.errors import AttemptsExhaustedError, MemoryExhaustedError
 from jobs.records import Failure, JobState, UnitState
 from jobs.rows import fail_job, lock_job, now, stood_down, storable
@@ -19,7 +20,7 @@ from jobs.tables import jobs, units
 
 NO_LEASE: Mapping[str, Any] = MappingProxyType({"lease_token": None, "lease_expires_at": None})
 """What every unit that nobody works on looks like."""
-MEMORY_ATTEMPTS = 2  # the second is made with batches of half the size
+MEMORY_ATTEMPTS = 2  # in the second less is tried at once, where that is possible
 REASON_LENGTH = 1000  # characters that are kept of a reason
 
 
@@ -45,8 +46,8 @@ def take_back(
         unit: All columns of the row of a unit that is running.
         reason: Why the attempt broke off, for people to read.
         max_attempts: So many broken attempts fail the job.
-        out_of_memory: Whether memory was what broke it: one such attempt is not counted, the next is made with
-            batches of half the size, and a second fails the job.
+        out_of_memory: Whether memory was what broke it: one such attempt is not counted, in the next less is
+            tried at once where that is possible, and a second fails the job.
         code: Of the job's failure by too many broken attempts, if there is one better than that.
     """
     broken = [*unit["failures"], _broken(connection, unit, reason)]
@@ -60,7 +61,7 @@ def take_back(
         failure = replace(failure, code=code or failure.code)
         fail_job(connection, job, failure, n_running=job.n_running - 1)
     elif job.state in HELD:
-        told = {name: unit[name] for name in ("stage", "index", "of", "attempt", "worker")}
+        told = {name: unit[name] for name in TOLD}
         stood_down(connection, job, EventKind.LEASE_LOST, {**told, "reason": broken[-1]["reason"]})
     else:
         connection.execute(update(jobs).where(jobs.c.id == job.id).values(n_running=job.n_running - 1))
@@ -79,8 +80,9 @@ def _attempts_exhausted(unit: RowMapping, broken: Sequence[Mapping[str, Any]]) -
 
 def _memory_exhausted(unit: RowMapping, broken: Sequence[Mapping[str, Any]]) -> Failure:
     message = (
-        f"{_named(unit)} ran out of memory {MEMORY_ATTEMPTS} times, in the end with batches of half the size: "
-        f"{_reasons(broken)}; lower prior.resolution or prior.batch_size, or give the workers more memory"
+        f"{_named(unit)} ran out of memory {MEMORY_ATTEMPTS} times, though less was tried at once where that is possible: "
+        f"{_reasons(broken)}; give the workers more memory, or lower prior.resolution, prior.batch_size or the students' "
+        "networks, width or batch_size"
     )
     return Failure(MemoryExhaustedError.code, message, retryable=True, stage=Stage(unit["stage"]))
 

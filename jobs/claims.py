@@ -25,6 +25,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    or_,
     select,
     true,
     update,
@@ -124,7 +125,7 @@ def _starting() -> Select[Any]:
     won = select(func.json_object_agg(outputs.c.stage, outputs.c.attempts, type_=JSON))
     attempts = won.where(outputs.c.job_id == jobs.c.id).correlate(jobs).scalar_subquery().label("attempts")
     of_unit = [started.c[name] for name in (*TOLD, "out_of_memory")]
-    moved = counted(runs, jobs.c.owner, jobs.c.config, jobs.c.blocks, attempts, *of_unit)
+    moved = counted(runs, jobs.c.owner, jobs.c.config, attempts, *of_unit)
     data = func.json_build_object(*(part for name in TOLD for part in (literal(name, Text), moved.c[name])))
     event = tell(moved, EventKind.UNIT_STARTED, data).cte("event")
     return select(picked.c.id.label("unit_id"), moved).select_from(picked.outerjoin(moved, true())).add_cte(event)
@@ -149,6 +150,7 @@ def _best_ready_unit() -> CTE:
     first = (
         select(units.c.id, units.c.job_id)
         .where(units.c.job_id == waiting.c.id, units.c.state == fixed(UnitState.READY), units.c.protocol.in_(SPOKEN))
+        .where(or_(units.c.progress_at.is_(None), units.c.progress_at <= now()))  # else it rests
         .order_by(units.c.index)
         .limit(ONE)
         .with_for_update(skip_locked=True)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Interval, delete, exists, literal, select, update
 
 from jobs.artifacts import ObjectStore
-from jobs.errors import StorageUnavailableError
+from jobs.errors import StorageRefusedError, StorageUnavailableError
 from jobs.records import UnitState
 from jobs.rows import now
 from jobs.tables import artifacts, jobs, units, workers
@@ -33,8 +33,10 @@ def clean_ended(engine: Engine, objects: ObjectStore, late: timedelta) -> tuple[
         objects.delete_prefix(f"jobs/{job_id}", kept)
 
     is_first = jobs.c.finished_at.is_not(None) & jobs.c.cleaned_at.is_(None)
-    since = now() - late
-    is_second = jobs.c.finished_at.between(since - LATEST, since) & (jobs.c.cleaned_at < jobs.c.finished_at + late)
+    wait, since = literal(late, Interval), now() - literal(late, Interval)
+    is_second = jobs.c.finished_at.between(since - literal(LATEST, Interval), since) & (
+        jobs.c.cleaned_at < jobs.c.finished_at + wait
+    )
     is_due = (is_first | is_second) & ~in_use
     return _each(engine, is_due, jobs.c.finished_at, clean, jobs.c.cleaned_at)
 
@@ -75,6 +77,9 @@ def _each(
     for job_id in ids:
         try:
             act(job_id)
+        except StorageRefusedError as error:  # as for a locked object: others have none
+            log.warning("%s", error)
+            continue
         except StorageUnavailableError as error:
             log.warning("%s", error)
             break

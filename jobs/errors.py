@@ -53,13 +53,13 @@ class LeaseLostError(ServiceError):
 
 
 class AttemptsExhaustedError(ServiceError):
-    """A unit lost its worker as often as is allowed."""
+    """The attempts at a unit broke off as often as is allowed."""
 
     code = "job.attempts_exhausted"
 
 
 class MemoryExhaustedError(ServiceError):
-    """A unit ran out of memory, and once more with batches of half the size."""
+    """A unit ran out of memory twice, though less was tried at once where that is possible."""
 
     code = "job.out_of_memory"
 
@@ -123,7 +123,7 @@ class ObjectNotFoundError(ServiceError):
 
 
 class StorageUnavailableError(ServiceError):
-    """The object store did not answer, or refused."""
+    """The object store does not answer, or fails."""
 
     code = "storage.unavailable"
 

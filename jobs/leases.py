@@ -1,4 +1,4 @@
-"""What a worker may do with a unit while its lease lasts: claim, report, finish, or stop for one of three reasons.
+"""What a worker may do with a unit while its lease lasts: claim, report, finish, or stop early.
 
 Every write names the claim's token and is refused once the lease ran out: a worker that lost its unit can waste time,
 but it cannot change anything. Lock order: the unit's row, then its job's row.
@@ -25,6 +25,7 @@ from jobs.tables import artifacts as artifact_rows
 from jobs.tables import figures as figure_rows
 from jobs.tables import jobs, units
 
+LONGEST_REST_SECONDS = 60
 NO_FIGURES: Mapping[str, float] = MappingProxyType({})
 
 
@@ -140,7 +141,7 @@ class Leases:
         """
         with self._engine.begin() as connection:
             _, job = _hold(connection, claim)
-            free(connection, claim.unit_id)
+            free(connection, claim.unit_id, **(_rest(claim) if reason else {}))
             why = {"reason": storable(reason)} if reason else {}
             stood_down(connection, job, EventKind.DRAINED, {**told(claim), **why})
 
@@ -158,7 +159,7 @@ class Leases:
     def crash(self, claim: Claim, reason: str, *, out_of_memory: bool = False, code: str | None = None) -> None:
         """Hold against the unit that its attempt broke in a way that another may not; too many such fail the job.
 
-        Running out of memory is not counted the first time: the next attempt works with batches of half the size.
+        Running out of memory is not counted the first time: the next attempt tries less at once where it can.
         `code` is that of the job's failure, should this be its end; without one it tells of attempts only.
 
         Raises:
@@ -169,7 +170,7 @@ class Leases:
             take_back(connection, unit, reason, self._max_attempts, out_of_memory=out_of_memory, code=code)
 
     def crash_lost(self, unit_id: int, token: str, reason: str, *, out_of_memory: bool = False) -> None:
-        """Do the same for a process that died with the unit, as soon as its successor on the machine finds out.
+        """Hold against a unit that its process died, as soon as the successor on the machine finds out.
 
         Raises:
             LeaseLostError: the unit has been taken back already.
@@ -212,6 +213,12 @@ def _hold(connection: Connection, claim: Claim) -> tuple[RowMapping, LockedJob]:
     if job.state not in HELD:
         raise _lost(claim)
     return unit, job
+
+
+def _rest(claim: Claim) -> Mapping[str, Any]:
+    """Let a unit rest before its next attempt, the longer the more there were: others go before it."""
+    seconds = min(2**claim.attempt, LONGEST_REST_SECONDS)
+    return {"progress_at": now() + timedelta(seconds=seconds)}
 
 
 def _lost(claim: Claim) -> LeaseLostError:

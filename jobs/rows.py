@@ -23,9 +23,8 @@ from jobs.records import Failure, JobState
 from jobs.states import TERMINAL, EventKind, require_legal
 from jobs.tables import events, jobs
 
-now = (
-    func.clock_timestamp
-)  # the database's clock, and not the start of the transaction: a lock may have been waited for
+# The database's clock, and not the start of the transaction: a lock may have been waited for.
+now = func.clock_timestamp
 
 
 @dataclass(frozen=True)

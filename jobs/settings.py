@@ -93,13 +93,18 @@ class Settings(BaseSettings):
     )
     lease_seconds: float = Field(60, gt=0, description="A unit is given to another worker this long after a silence.")
     heartbeat_seconds: float = Field(10, gt=0, description="How often a worker extends its lease.")
-    sweep_seconds: float = Field(5, gt=0, description="How often expired leases and unclean jobs are looked for.")
-    max_attempts: int = Field(3, ge=1, description="Times a unit may lose its worker before the job fails.")
+    sweep_seconds: float = Field(5, gt=0, description="How often the sweep runs: see docs/jobs.md.")
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        description="Attempts at a unit that may break off before the job fails; drains and servers that are away do not "
+        "count.",
+    )
     stall_seconds: Annotated[dict[Stage, Annotated[float, Field(gt=0)]], AfterValidator(_over_defaults)] = Field(
         default_factory=lambda: dict(STALL_SECONDS),
         description="JSON object, over the defaults: a stage that is silent for so long is given to another worker.",
     )
-    max_queued_per_key: int = Field(100, ge=1, description="Jobs of one owner that may be queued at a time.")
+    max_queued_per_owner: int = Field(100, ge=1, description="Jobs of one owner that may be queued at a time.")
     max_queued: int = Field(1000, ge=1, description="Jobs of all owners that may be queued at a time.")
     retention_days: float = Field(30, gt=0, description="Artifacts are deleted this long after their job's end.")
     orphan_scan_seconds: float = Field(

@@ -1,7 +1,7 @@
 """What nobody else will do: end what ran out of time, call workers again, clear up behind jobs and workers.
 
-Any process may sweep, as often as it likes: the database elects one at a time. The bucket as a whole is looked
-through by `jobs.orphans`, which takes long.
+Any process may sweep and clear up, as often as it likes: the database elects one at a time for each. The bucket as a
+whole is looked through by `jobs.orphans`, which takes long.
 """
 
 import logging
@@ -24,7 +24,7 @@ from jobs.settings import Settings
 from jobs.states import CLAIMABLE
 from jobs.tables import jobs, units
 
-ELECTION = 0x64646F71  # any number, the same in all processes
+SWEEPING, CLEANING = 0x64646F71, 0x64646F74  # any numbers, the same in all processes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,9 +45,16 @@ class Swept:
     expired: tuple[str, ...] = ()
     timed_out: tuple[str, ...] = ()
     n_woken: int = 0
+    n_forgotten: int = 0
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What was deleted, by job: what an ended one did not hand out (`cleaned`), and all that was left (`emptied`)."""
+
+    is_elected: bool
     cleaned: tuple[str, ...] = ()
     emptied: tuple[str, ...] = ()
-    n_forgotten: int = 0
 
 
 class Sweeper:
@@ -62,13 +69,25 @@ class Sweeper:
     def sweep(self) -> Swept:
         """Do once whatever there is to do, unless another process is doing it. A duty that fails stops no other."""
         with self._engine.begin() as election:  # holds no row: each duty has its own short transactions
-            if not election.execute(select(func.pg_try_advisory_xact_lock(ELECTION))).scalar_one():
+            if not election.execute(select(func.pg_try_advisory_xact_lock(SWEEPING))).scalar_one():
                 return Swept(is_elected=False)
             return self._do_all()
 
-    def _do_all(self) -> Swept:
+    def clear_up(self) -> Cleared:
+        """Delete what nobody needs from the object store, unless another process does. No sweep waits for it."""
         engine, objects, settings = self._engine, self._objects, self._settings
         late = timedelta(seconds=4 * settings.lease_seconds)
+        with engine.begin() as election:
+            if not election.execute(select(func.pg_try_advisory_xact_lock(CLEANING))).scalar_one():
+                return Cleared(is_elected=False)
+            return Cleared(
+                is_elected=True,
+                cleaned=_try(lambda: clean_ended(engine, objects, late), ()),
+                emptied=_try(lambda: delete_expired(engine, objects, settings.retention_days), ()),
+            )
+
+    def _do_all(self) -> Swept:
+        engine, settings = self._engine, self._settings
         patience = settings.cancel_grace_seconds + settings.lease_seconds  # the worker ends itself before
         return Swept(
             is_elected=True,
@@ -78,8 +97,6 @@ class Sweeper:
             expired=_try(lambda: expire_queued(engine), ()),
             timed_out=_try(lambda: fail_overtime(engine), ()),
             n_woken=_try(self._wake, 0),
-            cleaned=_try(lambda: clean_ended(engine, objects, late), ()),
-            emptied=_try(lambda: delete_expired(engine, objects, settings.retention_days), ()),
             n_forgotten=_try(lambda: forget_workers(engine), 0),
         )
 

@@ -1,7 +1,6 @@
 """The Celery app of a worker: one task, which looks into the database for work. Loads no torch; its child does."""
 
 import logging
-import multiprocessing
 from typing import Any
 
 from celery import Celery, signals
@@ -10,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from jobs.errors import QueueUnavailableError
 from jobs.queue import TASK, Queue, make_celery
 from jobs.settings import Settings
+from worker.draining import Flag
 from worker.notes import report_predecessor
 from worker.presence import Presence
 
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 def create_worker(settings: Settings) -> Celery:
     """Make the app with its task. SIGTERM to the worker makes the running unit go back at its next batch."""
     app = make_celery(settings)
-    app.conf.worker_proc_alive_timeout = 60  # a new child may have to wait for the database
-    draining = multiprocessing.get_context("fork").Event()  # inherited by the pool's child
+    app.conf.worker_proc_alive_timeout = 600  # a new child loads torch, and may have to wait for the database
+    draining = Flag()  # inherited by the pool's child
     presence = Presence(settings)
 
     def begin(**_: Any) -> None:

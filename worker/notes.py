@@ -58,7 +58,7 @@ def report_predecessor(settings: Settings) -> bool:
         return False  # its lease decides
     is_memory = count_oom_kills() > note.oom_kills
     reason = "the system killed its process for want of memory" if is_memory else "its process was killed"
-    engine = create_engine(settings.database_url, poolclass=NullPool)
+    engine = create_engine(settings.database_url, poolclass=NullPool, connect_args={"connect_timeout": 10})
     leases = Leases(engine, settings.lease_seconds, settings.max_attempts)
     try:
         leases.crash_lost(note.unit_id, note.token, reason, out_of_memory=is_memory)

@@ -6,12 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ddoq.blocks import FOLDER as BLOCKS
 from jobs.artifacts import MANIFEST, ObjectStore
-from jobs.errors import LeaseLostError
+from jobs.errors import LeaseLostError, StorageUnavailableError
 from jobs.records import Claim
 from worker.lease import CancelOrdered
 
-BLOCKS = "blocks"
 KEPT = re.compile(rf"(\d+)/{BLOCKS}/(\d+)/{re.escape(MANIFEST)}")
 
 
@@ -40,8 +40,10 @@ class Shipment:
         for manifest in sorted((self._folder / BLOCKS).glob(f"*/{MANIFEST}")):
             name = manifest.parent.name
             if name not in self._sent:
-                to = f"{self._prefix}/{BLOCKS}/{name}"
-                self._sent[name] = self._thread.submit(self._objects.upload_folder, manifest.parent, to)
+                self._sent[name] = self._thread.submit(self._upload, name)
+
+    def _upload(self, name: str) -> None:
+        self._objects.upload_folder(self._folder / BLOCKS / name, f"{self._prefix}/{BLOCKS}/{name}")
 
     def close(self) -> None:
         """Upload the rest, and last a manifest that says that all is there.
@@ -50,20 +52,28 @@ class Shipment:
             StorageUnavailableError: whatever the object store said, of any block.
         """
         self.look()
-        for sent in self._sent.values():
-            sent.result()
+        for name, sent in self._sent.items():
+            if isinstance(sent.exception(), StorageUnavailableError):  # since then it may be back
+                self._upload(name)
+            else:
+                sent.result()
         (self._folder / MANIFEST).write_text("{}")
         for file in sorted(self._folder.glob("*.json"), key=lambda file: file.name == MANIFEST):
             self._objects.put_file(file, f"{self._prefix}/{file.name}", file.name, "application/json")
 
 
 def restore(objects: ObjectStore, claim: Claim, folder: Path) -> None:
-    """Fetch the blocks that earlier attempts of a unit have completed.
+    """Take over the blocks that earlier attempts of a unit have completed, here or elsewhere.
 
     An attempt that lost its lease may still add to its own: a block is the same, whoever made it.
     """
     if claim.attempt == 1:
         return
+    for manifest in sorted(folder.parent.glob(f"*/{BLOCKS}/*/{MANIFEST}")):
+        own = folder / BLOCKS / manifest.parent.name
+        if not own.exists():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            manifest.parent.rename(own)
     unit = claim.prefix.rpartition("/")[0]
     found = {
         match[2]: f"{unit}/{match[1]}/{BLOCKS}/{match[2]}"

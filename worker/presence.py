@@ -21,7 +21,8 @@ class Presence:
 
     def __init__(self, settings: Settings) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
-        engine = create_engine(settings.database_url, poolclass=NullPool)  # nothing stays open over a fork
+        arguments = {"connect_timeout": 10}
+        engine = create_engine(settings.database_url, poolclass=NullPool, connect_args=arguments)  # none open at a fork
         self._leases = Leases(engine, settings.lease_seconds)
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._show, name="presence", daemon=True)

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event as Flag
 
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
@@ -26,6 +25,7 @@ from jobs.leases import Leases
 from jobs.queue import Queue
 from jobs.records import Claim, Failure
 from jobs.settings import Settings
+from worker.draining import Flag
 from worker.lease import CancelOrdered, DrainOrdered, Lease
 from worker.memory import is_out_of_memory
 from worker.notes import noted
@@ -55,7 +55,12 @@ class Pause:
 @contextmanager
 def open_bench(settings: Settings, queue: Queue, draining: Flag) -> Iterator[Bench]:
     """Connect to the database and the object store."""
-    engine = create_engine(settings.database_url, pool_pre_ping=True)
+    wait_ms = round(1000 * settings.lease_seconds)
+    options = (
+        f"-c idle_in_transaction_session_timeout={wait_ms} -c lock_timeout={wait_ms}"  # a frozen worker holds up none
+    )
+    arguments = {"connect_timeout": 10, "options": options}
+    engine = create_engine(settings.database_url, pool_pre_ping=True, connect_args=arguments)
     objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
     leases = Leases(engine, settings.lease_seconds, settings.max_attempts)
     scratch = Scratch(settings.scratch, objects, settings.scratch_bytes)
@@ -123,13 +128,17 @@ def _tell(bench: Bench, claim: Claim, error: Exception, pause: Pause) -> None:
         case DrainOrdered():
             leases.give_back(claim)
         case StorageFullError() | StorageRefusedError() | DiskFullError():
+            bench.scratch.forget(claim.prefix)
             bench.scratch.make_room(claim.job_id, 0)
             leases.crash(claim, str(error), code=error.code)
             pause.lengthen()
-        case StorageUnavailableError() | DatasetUnavailableError():
+        case StorageUnavailableError():
             log.warning("unit %s goes back, and this worker waits: %s", claim.unit_id, error)
             leases.give_back(claim, reason=str(error))  # no attempt is charged: nothing is wrong with the work
             pause.lengthen()
+        case DatasetUnavailableError():
+            log.warning("unit %s goes back and rests: %s", claim.unit_id, error)
+            leases.give_back(claim, reason=str(error))
         case DdoqError() if not isinstance(error, ServiceError):
             leases.fail(claim, Failure(error.code, str(error), retryable=False, stage=claim.stage))
         case _:

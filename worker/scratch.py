@@ -48,6 +48,10 @@ class Scratch:
             self._objects.download_folder(prefix, self.folder(prefix))
         return [self.folder(prefix) for prefix in prefixes]
 
+    def forget(self, prefix: str) -> None:
+        """Delete what lies here of a prefix."""
+        shutil.rmtree(self.folder(prefix), ignore_errors=True)
+
     def turn_to(self, job_id: str) -> None:
         """Begin work on a job. When that is another than before, make room: what was unused longest goes first."""
         self._of_job(job_id).mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing.synchronize import Event as Flag
 from pathlib import Path
 
 from ddoq.blocks import block_range, plan_blocks
@@ -26,6 +25,7 @@ from jobs.leases import Leases
 from jobs.queue import Queue
 from jobs.records import Artifact, Claim
 from jobs.settings import Settings
+from worker.draining import Flag
 from worker.parts import Shipment, restore
 from worker.scratch import Scratch
 

@@ -132,7 +132,7 @@ def test_fifty_requests_with_one_key_at_once_make_one_job(client: TestClient, an
 def test_a_full_queue_says_when_to_come_back(
     settings: Settings, services: Services, ann: Headers, bob: Headers, wrong_in: WrongIn
 ) -> None:
-    small = services.settings.model_copy(update={"max_queued_per_key": 2, "max_queued": 3})
+    small = services.settings.model_copy(update={"max_queued_per_owner": 2, "max_queued": 3})
     with TestClient(create_app(small)) as client:
         assert [post(client, ann).status_code for _ in range(2)] == [202, 202]
         mine = post(client, ann)

@@ -1,13 +1,16 @@
 """The object store, on a real server."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from jobs.artifacts import ObjectStore, make_s3_client
-from jobs.errors import ObjectNotFoundError, StorageRefusedError, StorageUnavailableError
+from jobs.errors import ObjectNotFoundError, StorageFullError, StorageRefusedError, StorageUnavailableError
 from jobs.records import Artifact
 from jobs.settings import Settings
 
@@ -154,3 +157,54 @@ def test_a_wrong_secret_is_told(settings: Settings) -> None:
     with pytest.raises(StorageRefusedError, match="InvalidAccessKeyId"):
         list(ObjectStore(client, settings.s3_bucket).list_keys(""))
     client.close()
+
+
+@pytest.fixture
+def refusing(settings: Settings) -> Iterator[Callable[[int, str], ObjectStore]]:
+    """Make an object store that answers every request by the same error."""
+    with ExitStack() as opened:
+
+        def make(status: int, code: str) -> ObjectStore:
+            body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+
+            class Refusal(BaseHTTPRequestHandler):
+                def do_PUT(self) -> None:
+                    self.rfile.read(int(self.headers["Content-Length"]))
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+                def log_message(self, *_: object) -> None:
+                    pass
+
+            server = opened.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Refusal))
+            Thread(target=server.serve_forever, daemon=True).start()
+            opened.callback(server.shutdown)
+            address = f"http://127.0.0.1:{server.server_port}"
+            client = make_s3_client(settings.model_copy(update={"s3_endpoint": address}))
+            opened.callback(client.close)
+            return ObjectStore(client, "bucket")
+
+        yield make
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (507, "InsufficientStorage", StorageFullError),
+        (403, "QuotaExceeded", StorageFullError),
+        (403, "AccessDenied", StorageRefusedError),
+    ],
+)
+def test_a_store_that_is_full_or_refuses_is_told_from_one_that_is_away(
+    refusing: Callable[[int, str], ObjectStore],
+    status: int,
+    code: str,
+    error: type[StorageUnavailableError],
+    stage: Path,
+) -> None:
+    objects = refusing(status, code)
+    for put in (lambda: objects.put_empty("a"), lambda: objects.upload_folder(stage, "jobs/j/read/0/1")):
+        with pytest.raises(error, match=code):
+            put()

@@ -29,12 +29,8 @@ OWNERS = ("ada", "bob")
 MAX_ATTEMPTS = 3
 N_EXAMPLES = int(os.environ.get("JOB_LIFE_EXAMPLES", "20"))
 FAILURE = Failure("dataset.bad", "the dataset is bad", retryable=False)
-VOLATILE = {
-    "cleaned_at",
-    "artifacts_deleted_at",
-    "expires_at",
-    "n_running",
-}  # what is cleared up after the end is no change of the job
+# What is cleared up after the end is no change of the job.
+VOLATILE = {"cleaned_at", "artifacts_deleted_at", "expires_at", "n_running"}
 
 
 @dataclass

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from ddoq.events import Stage
 from ddoq.prior_config import FitPrior
@@ -280,3 +280,18 @@ def test_a_job_is_cancelled_only_when_all_its_workers_have_stopped(
         leases.stop_cancelled(claim)
         states.append(store.get("ada", job.id).state)
     assert states == [JobState.CANCELLING, JobState.CANCELLED]
+
+
+def test_a_unit_that_waits_for_a_server_rests_while_others_go_before_it(
+    store: Store, leases: Leases, engine: Engine
+) -> None:
+    claim = reach(store, leases, Stage.READ)
+    leases.give_back(claim, reason="bucket 'sets' does not answer")
+    other = store.submit("ada", CONFIG)
+    assert take(leases).job_id == other.id
+    assert leases.claim("worker") is None
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE units SET progress_at = progress_at - interval '2 s' WHERE state = 'ready'"))
+    assert take(leases).unit_id == claim.unit_id
+    drained = [event for event in store.events("ada", claim.job_id, 0, 100) if event.kind == "drained"]
+    assert [event.data["reason"] for event in drained] == ["bucket 'sets' does not answer"]

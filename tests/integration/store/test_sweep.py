@@ -16,7 +16,7 @@ from jobs.queue import QUEUE, Queue, make_celery
 from jobs.records import Claim, Failure, JobState
 from jobs.settings import Settings
 from jobs.store import Store
-from jobs.sweep import ELECTION, Sweeper
+from jobs.sweep import SWEEPING, Sweeper
 from tests.job_steps import CONFIG, expire, reach, split, succeed, take
 
 
@@ -117,7 +117,7 @@ def test_of_two_sweeps_at_once_one_works(engine: Engine, sweeper: Sweeper) -> No
 
     def hold_the_election() -> None:
         with engine.begin() as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(ELECTION)))
+            connection.execute(select(func.pg_advisory_xact_lock(SWEEPING)))
             entered.set()
             leave.wait(30)
 
@@ -174,7 +174,7 @@ def test_of_a_succeeded_job_only_the_artifacts_stay(
     archive = objects.put_file(file, f"{claim.prefix}/archive.zip", "archive.zip", "application/zip")
     put(objects, file, f"{claim.prefix}/manifest.json")
     leases.finish(claim, [archive])
-    assert sweeper.sweep().cleaned == (claim.job_id,)
+    assert sweeper.clear_up().cleaned == (claim.job_id,)
     assert list(objects.list_keys("")) == [archive.key]
 
 
@@ -187,7 +187,7 @@ def test_what_a_losing_attempt_wrote_is_deleted(
     winner = take(leases)
     archive = objects.put_file(file, f"{winner.prefix}/archive.zip", "archive.zip", "application/zip")
     leases.finish(winner, [archive])
-    sweeper.sweep()
+    sweeper.clear_up()
     assert list(objects.list_keys("")) == [archive.key]
 
 
@@ -195,14 +195,14 @@ def test_a_job_is_cleaned_at_its_end_and_once_more_for_who_slept_through_it(
     store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, objects: ObjectStore, file: Path
 ) -> None:
     job = succeed(store, leases)
-    assert [sweeper.sweep().cleaned, sweeper.sweep().cleaned] == [(job.id,), ()]
+    assert [sweeper.clear_up().cleaned, sweeper.clear_up().cleaned] == [(job.id,), ()]
     put(objects, file, f"jobs/{job.id}/encode/0/1/late")
     ended_before = (
         "UPDATE jobs SET finished_at = finished_at - interval '250 s', cleaned_at = cleaned_at - interval '250 s'"
     )
     with engine.begin() as connection:
         connection.execute(text(ended_before))
-    assert [sweeper.sweep().cleaned, sweeper.sweep().cleaned] == [(job.id,), ()]
+    assert [sweeper.clear_up().cleaned, sweeper.clear_up().cleaned] == [(job.id,), ()]
     assert list(objects.list_keys("jobs")) == []
 
 
@@ -211,14 +211,14 @@ def test_a_running_job_keeps_its_objects(
 ) -> None:
     claim = reach(store, leases, Stage.ENCODE)
     put(objects, file, f"{claim.prefix}/latents")
-    sweeper.sweep()
+    sweeper.clear_up()
     assert list(objects.list_keys(claim.prefix)) == [f"{claim.prefix}/latents"]
 
 
 def test_another_jobs_objects_are_left_alone(store: Store, sweeper: Sweeper, objects: ObjectStore, file: Path) -> None:
     job = store.cancel("ada", store.submit("ada", CONFIG).id)
     put(objects, file, f"jobs/{job.id}/read/0/1/a", f"jobs/{job.id}0/read/0/1/a", "elsewhere/a")
-    sweeper.sweep()
+    sweeper.clear_up()
     assert list(objects.list_keys("")) == ["elsewhere/a", f"jobs/{job.id}0/read/0/1/a"]
 
 
@@ -226,9 +226,10 @@ def test_a_failed_job_is_cleaned_only_when_its_last_worker_is_gone(
     leases: Leases, crowd: tuple[Claim, Claim], engine: Engine, sweeper: Sweeper
 ) -> None:
     leases.fail(crowd[0], Failure("dataset.invalid", "no", retryable=False))
-    while_other_works = sweeper.sweep().cleaned
+    while_other_works = sweeper.clear_up().cleaned
     expire(engine, crowd[1])
-    assert (while_other_works, sweeper.sweep().cleaned) == ((), (crowd[0].job_id,))
+    sweeper.sweep()
+    assert (while_other_works, sweeper.clear_up().cleaned) == ((), (crowd[0].job_id,))
 
 
 @pytest.fixture
@@ -248,13 +249,13 @@ def test_units_are_taken_back_while_broker_and_object_store_are_away(
     claim = reach(store, leases, Stage.READ)
     expire(engine, claim)
     swept = sweeper_alone.sweep()
-    assert (swept.requeued, swept.cleaned, swept.n_woken) == ((claim.job_id,), (), 0)
+    assert (swept.requeued, swept.n_woken) == ((claim.job_id,), 0)
 
 
 def test_what_could_not_be_cleaned_is_cleaned_later(store: Store, sweeper_alone: Sweeper, sweeper: Sweeper) -> None:
     job = store.cancel("ada", store.submit("ada", CONFIG).id)
-    sweeper_alone.sweep()
-    assert sweeper.sweep().cleaned == (job.id,)
+    sweeper_alone.clear_up()
+    assert sweeper.clear_up().cleaned == (job.id,)
 
 
 def test_the_lease_ends_by_the_clock_of_the_database(store: Store, engine: Engine, sweeper: Sweeper) -> None:
@@ -268,7 +269,7 @@ def test_artifacts_are_kept_for_the_time_that_the_settings_say(
     store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, settings: Settings
 ) -> None:
     job = succeed(store, leases)
-    sweeper.sweep()
+    sweeper.clear_up()
     kept = store.get("ada", job.id)
     assert kept.expires_at is not None
     assert kept.finished_at is not None
@@ -281,12 +282,12 @@ def test_artifacts_past_their_time_are_deleted_and_that_is_said(
     claim = reach(store, leases, Stage.PACKAGE)
     archive = objects.put_file(file, f"{claim.prefix}/archive.zip", "archive.zip", "application/zip")
     leases.finish(claim, [archive])
-    assert sweeper.sweep().emptied == ()
+    assert sweeper.clear_up().emptied == ()
     with engine.begin() as connection:
         connection.execute(text("UPDATE jobs SET expires_at = now()"))
     with pytest.raises(ArtifactExpiredError):  # before the sweep too: a link must not die half way through
         store.artifacts("ada", claim.job_id)
-    assert [sweeper.sweep().emptied, sweeper.sweep().emptied] == [(claim.job_id,), ()]
+    assert [sweeper.clear_up().emptied, sweeper.clear_up().emptied] == [(claim.job_id,), ()]
     assert list(objects.list_keys("")) == []
     with pytest.raises(ArtifactExpiredError):
         store.artifacts("ada", claim.job_id)
