@@ -52,6 +52,10 @@ bench-quantizer: $(READY) ## compare the quantizer with faiss, scikit-learn and 
 bench-claims: $(READY) ## measure how many workers one database serves; OPTIONS="--workers 200 --seconds 60"
 	$(RUN)/python benchmarks/claims.py $(OPTIONS)
 
+.PHONY: bench-fan-out
+bench-fan-out: $(READY) ## compare two workers with one at the encode stage
+	$(RUN)/python benchmarks/fan_out.py $(OPTIONS)
+
 .PHONY: scoreboard
 scoreboard: $(READY) ## measure DDOQ and its rivals on DATA (folder) into WORK; OPTIONS=--quick for the short form
 	$(RUN)/python benchmarks/scoreboard.py --data $(or $(DATA),../shared/data) --work $(or $(WORK),.scoreboard) $(OPTIONS)

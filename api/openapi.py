@@ -27,7 +27,8 @@ Turn a labelled image dataset into a small, weighted, synthetic one: POST a data
 class, watch the job, download the archive.
 
 Every error is an RFC 9457 problem document with a stable `code`. A job that failed or expired is not a failed
-request: it is answered with 200, `status: "failed"` or `"expired"`, and an `error` whose code is from the same list. Times are RFC 3339 in UTC."""
+request: it is answered with 200, `status: "failed"` or `"expired"`, and an `error` whose code is from the same list.
+Times are RFC 3339 in UTC."""
 
 
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=Problem.__name__)}}}

@@ -11,13 +11,14 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from latent_cache import generate
 
-from cli.client import Client
+from cli.client import Client, StageProgress
 from cli.demo import service
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
@@ -71,7 +72,7 @@ def warm_up(client: Client, config: DistillConfig, n_workers: int) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def run(client: Client, config: DistillConfig) -> Any:
+def run(client: Client, config: DistillConfig) -> Sequence[StageProgress]:
     """Run a job to its end; answer its stages."""
     job = client.submit(config)
     while not job.has_ended:

@@ -30,12 +30,13 @@ class ClientError(click.ClickException):
 
 
 class StageProgress(BaseModel):
-    """How far a stage is: `done` of `total` pieces; `total` is 0 until known."""
+    """How far a stage is: `done` of `total` pieces; `total` is 0 until known. `seconds` since its start, or of all."""
 
     stage: Stage
     status: str
     done: int
     total: int
+    seconds: float | None = None
 
 
 class Failure(BaseModel):

@@ -80,9 +80,9 @@ def _attempts_exhausted(unit: RowMapping, broken: Sequence[Mapping[str, Any]]) -
 
 def _memory_exhausted(unit: RowMapping, broken: Sequence[Mapping[str, Any]]) -> Failure:
     message = (
-        f"{_named(unit)} ran out of memory {MEMORY_ATTEMPTS} times, though less was tried at once where that is possible: "
-        f"{_reasons(broken)}; give the workers more memory, or lower prior.resolution, prior.batch_size or the students' "
-        "networks, width or batch_size"
+        f"{_named(unit)} ran out of memory {MEMORY_ATTEMPTS} times, though less was tried at once where that is "
+        f"possible: {_reasons(broken)}; give the workers more memory, or lower prior.resolution, prior.batch_size or "
+        "the students' networks, width or batch_size"
     )
     return Failure(MemoryExhaustedError.code, message, retryable=True, stage=Stage(unit["stage"]))
 

@@ -131,7 +131,7 @@ class Claim:
 
     `inputs` are the object prefixes of the finished stages before this one; `prefix` is where this attempt writes.
     The unit is part `index` of `of` of the stage's blocks; what earlier attempts completed of them lies beside
-    `prefix`. `is_small` asks for half the batch: an attempt ran out of memory.
+    `prefix`. `is_small`, where an attempt ran out of memory, asks for less at once.
     """
 
     unit_id: int

@@ -97,8 +97,8 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         3,
         ge=1,
-        description="Attempts at a unit that may break off before the job fails; drains and servers that are away do not "
-        "count.",
+        description="Attempts at a unit that may break off before the job fails; drains and servers that are away "
+        "do not count.",
     )
     stall_seconds: Annotated[dict[Stage, Annotated[float, Field(gt=0)]], AfterValidator(_over_defaults)] = Field(
         default_factory=lambda: dict(STALL_SECONDS),

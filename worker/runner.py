@@ -56,16 +56,17 @@ class Pause:
 def open_bench(settings: Settings, queue: Queue, draining: Flag) -> Iterator[Bench]:
     """Connect to the database and the object store."""
     wait_ms = round(1000 * settings.lease_seconds)
-    options = (
-        f"-c idle_in_transaction_session_timeout={wait_ms} -c lock_timeout={wait_ms}"  # a frozen worker holds up none
-    )
+    # Should this worker freeze in a transaction, nobody waits for longer than for its lease.
+    options = f"-c idle_in_transaction_session_timeout={wait_ms} -c lock_timeout={wait_ms}"
     arguments = {"connect_timeout": 10, "options": options}
     engine = create_engine(settings.database_url, pool_pre_ping=True, connect_args=arguments)
     objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
     leases = Leases(engine, settings.lease_seconds, settings.max_attempts)
     scratch = Scratch(settings.scratch, objects, settings.scratch_bytes)
-    yield Bench(settings, leases, objects, queue, scratch, draining)
-    engine.dispose()
+    try:
+        yield Bench(settings, leases, objects, queue, scratch, draining)
+    finally:
+        engine.dispose()
 
 
 def run_units(bench: Bench) -> None:

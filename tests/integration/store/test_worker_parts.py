@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from ddoq.events import Stage
-from jobs.artifacts import ObjectStore
-from jobs.errors import LeaseLostError
+from jobs.artifacts import ObjectStore, make_s3_client
+from jobs.errors import LeaseLostError, StorageUnavailableError
 from jobs.leases import Leases
 from jobs.records import Claim
+from jobs.settings import Settings
 from jobs.store import Store
 from tests.job_steps import reach
 from worker.lease import DrainOrdered
@@ -75,3 +76,37 @@ def test_who_lost_the_lease_uploads_no_more(objects: ObjectStore, claim: Claim, 
         make(tmp_path / "unit", 0)
         raise LeaseLostError("somebody else has it")
     assert names(objects, claim.prefix) == []
+
+
+def test_blocks_that_lie_here_are_not_fetched(objects: ObjectStore, claim: Claim, tmp_path: Path) -> None:
+    make(tmp_path / "encode/0/1", 5)
+    make(tmp_path / "encode/0/1", 6, is_complete=False)
+    second = replace(claim, attempt=2, prefix=f"{claim.prefix[:-1]}2")
+    restore(objects, second, tmp_path / "encode/0/2")
+    assert (tmp_path / "encode/0/2/blocks/00005/shard").read_text() == "block 5"
+    assert not (tmp_path / "encode/0/2/blocks/00006").exists()
+
+
+class FailingOnce(ObjectStore):
+    """An object store that is away at the first upload."""
+
+    n_uploads = 0
+
+    def upload_folder(self, folder: Path, prefix: str) -> None:
+        self.n_uploads += 1
+        if self.n_uploads == 1:
+            raise StorageUnavailableError("away")
+        super().upload_folder(folder, prefix)
+
+
+def test_a_block_that_could_not_be_sent_is_sent_again_at_the_end(
+    settings: Settings, claim: Claim, tmp_path: Path
+) -> None:
+    client = make_s3_client(settings)
+    objects = FailingOnce(client, settings.s3_bucket)
+    make(tmp_path / "unit", 0)
+    with Shipment(objects, tmp_path / "unit", claim.prefix) as shipment:
+        shipment.look()
+        shipment.close()
+    assert names(objects, claim.prefix) == ["blocks/00000/manifest.json", "blocks/00000/shard", "manifest.json"]
+    client.close()
