@@ -10,9 +10,15 @@ from pathlib import Path
 from ddoq.caches import Kept, choose_evicted
 from jobs.artifacts import ObjectStore, Stored
 from jobs.errors import ObjectNotFoundError
+from jobs.settings import Settings
 
 SUFFIX = ".tar"  # a folder is one object, so that it is there whole or not at all
 USED = ".used"  # an empty object beside it, as old as the latest fetch: reading changes no time in S3
+
+
+def open_cache(objects: ObjectStore, settings: Settings, owner: str) -> "ObjectCache":
+    """Open the cache of an owner, or where all share one, that."""
+    return ObjectCache(objects, "" if settings.cache_shared else owner, settings.cache_bytes)
 
 
 class ObjectCache:

@@ -19,7 +19,7 @@ from ddoq.types import Report
 from ddoq.usage import read_usage
 from jobs.admission import admit
 from jobs.artifacts import ObjectStore, make_s3_client
-from jobs.caches import ObjectCache
+from jobs.caches import open_cache
 from jobs.errors import DiskFullError
 from jobs.leases import Leases
 from jobs.queue import Queue
@@ -78,7 +78,6 @@ def work(bench: Bench, claim: Claim, on_event: OnEvent) -> Result:
 def _open_run(bench: Bench, claim: Claim, on_event: OnEvent) -> Run:
     """Bring what the stage reads, each stage of several parts put together."""
     scratch, settings = bench.scratch, bench.settings
-    owner = "" if settings.cache_shared else claim.owner
     run = Run(
         config=claim.config,
         folders={claim.stage: scratch.folder(claim.prefix)},
@@ -88,7 +87,7 @@ def _open_run(bench: Bench, claim: Claim, on_event: OnEvent) -> Run:
             s3=lambda: make_s3_client(settings),
             cache=scratch.sources(claim.job_id),
         ),
-        cache=ObjectCache(bench.objects, owner, settings.cache_bytes),
+        cache=open_cache(bench.objects, settings, claim.owner),
         on_event=on_event,
         halvings=int(claim.is_small),
     )

@@ -8,7 +8,8 @@ import pytest
 
 import ddoq.caches
 from jobs.artifacts import ObjectStore
-from jobs.caches import ObjectCache
+from jobs.caches import ObjectCache, open_cache
+from jobs.settings import Settings
 
 ROOM = 2**30  # bytes, more than is stored
 TICK = 1.1  # seconds: object stores tell no fractions
@@ -116,6 +117,16 @@ def test_the_size_is_that_of_each_owner(room_for_two: ObjectCache, objects: Obje
         room_for_two.store(name, prior)
     assert kept_in(bob) == ["a/prior"]
     assert kept_in(room_for_two) == ["b/prior", "c/prior"]
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_owners_share_a_cache_where_the_settings_say_so(
+    objects: ObjectStore, settings: Settings, prior: Path, tmp_path: Path, *, is_shared: bool
+) -> None:
+    settings = settings.model_copy(update={"cache_shared": is_shared})
+    open_cache(objects, settings, "ann").store("a/prior", prior)
+    assert open_cache(objects, settings, "ann").fetch("a/prior", tmp_path / "hers")
+    assert open_cache(objects, settings, "bob").fetch("a/prior", tmp_path / "his") is is_shared
 
 
 def test_a_fetch_is_noted_beside_what_was_fetched_and_forgotten_with_it(
