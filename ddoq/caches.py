@@ -1,5 +1,6 @@
 """Folders kept under content keys, so that no job makes again what another has made."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import Final, Protocol, runtime_checkable
 
 GRACE_SECONDS: Final = 3600  # what was used within them is not evicted
 FOLDER_BYTES: Final = 20 * 2**30  # that a local folder keeps
+_FASTER: Final = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT}  # why a rename fails after another's
 _UNFINISHED: Final = ".unfinished"  # beside what is kept: from there it comes, and there it goes, in one step
 
 
@@ -89,10 +91,10 @@ class FolderCache:
             copy = Path(unfinished, "copy")
             try:
                 shutil.copytree(kept, copy)
-            except OSError:
-                if kept.is_dir():
+            except OSError as error:
+                if not _is_missing(error):
                     raise
-                return False  # another process has evicted it meanwhile
+                return False  # another process has evicted it meanwhile, and may have stored it again
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(copy, folder)  # noqa: PTH105  one atomic step: never seen half full
         return True
@@ -140,10 +142,17 @@ def _use(kept: Path) -> bool:
     return True
 
 
+def _is_missing(error: OSError) -> bool:
+    """Tell whether nothing but missing files stopped `copytree`, which keeps of each failure only the text."""
+    if isinstance(error, shutil.Error):
+        return all(f"[Errno {errno.ENOENT}]" in why for *_, why in error.args[0])
+    return isinstance(error, FileNotFoundError)
+
+
 def _move(folder: Path, to: Path) -> None:
     """Rename in one step, unless another process of the same mind was faster."""
     try:
         os.rename(folder, to)  # noqa: PTH104  beside `Path.rename` this says that it is one system call
-    except OSError:
-        if not to.is_dir() and folder.is_dir():
+    except OSError as error:
+        if error.errno not in _FASTER:
             raise

@@ -1,6 +1,5 @@
 """Files of jobs in the object store. Speaks S3 to any server, `rclone serve s3` included."""
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -25,7 +24,6 @@ from jobs.errors import (
     StorageRefusedError,
     StorageUnavailableError,
 )
-from jobs.records import Artifact
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -133,13 +131,10 @@ class ObjectStore:
                 for entry in page.get("Contents", ()):
                     yield Stored(entry["Key"], entry["Size"], entry["LastModified"])
 
-    def put_file(self, path: Path, key: str, name: str, media_type: str) -> Artifact:
-        """Store a file under `key` and describe it as the artifact `name` of a job."""
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    def put_file(self, path: Path, key: str, media_type: str) -> None:
+        """Store a file under `key`."""
         with _asking_for(key):
             self._client.upload_file(str(path), self._bucket, key, ExtraArgs={"ContentType": media_type})
-        return Artifact(name, key, path.stat().st_size, sha256, media_type)
 
     def put_empty(self, key: str) -> None:
         """Store nothing under `key`, in the place of what was there: what it says is its time."""

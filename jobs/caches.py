@@ -60,7 +60,7 @@ class ObjectCache:
             packed = Path(unfinished, "packed")
             with tarfile.open(packed, "w") as tar:
                 tar.add(folder, ".")
-            self._objects.put_file(packed, self._key(name, SUFFIX), name, "application/x-tar")
+            self._objects.put_file(packed, self._key(name, SUFFIX), "application/x-tar")
         self._evict()
 
     def forget(self, name: str) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Interval,
     RowMapping,
     Select,
+    Subquery,
     Text,
     and_,
     bindparam,
@@ -131,15 +132,20 @@ def _starting() -> Select[Any]:
     return select(picked.c.id.label("unit_id"), moved).select_from(picked.outerjoin(moved, true())).add_cte(event)
 
 
+def n_running_by_owner() -> Subquery:
+    """Count the running units of each owner who has any."""
+    owners = jobs.alias("owners")
+    is_open = owners.c.state.in_([fixed(state) for state in sorted(CLAIMABLE | HELD)])
+    of_owner = select(owners.c.owner, func.sum(owners.c.n_running).label("n")).where(is_open, owners.c.n_running > 0)
+    return of_owner.group_by(owners.c.owner).subquery("busy")
+
+
 def _best_ready_unit() -> CTE:
     """Lock the first unit that nobody else has of the jobs in the order in which their owners get workers.
 
     A job without any ready unit is being run, so that at most as many are looked at in vain as there are workers.
     """
-    owners = jobs.alias("owners")
-    is_open = owners.c.state.in_([fixed(state) for state in sorted(CLAIMABLE | HELD)])
-    of_owner = select(owners.c.owner, func.sum(owners.c.n_running).label("n")).where(is_open, owners.c.n_running > 0)
-    busy = of_owner.group_by(owners.c.owner).subquery("busy")
+    busy = n_running_by_owner()
     waiting = (
         select(jobs.c.id)
         .outerjoin(busy, busy.c.owner == jobs.c.owner)

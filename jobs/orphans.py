@@ -42,7 +42,6 @@ class Scanned:
     n_objects: int = 0
     n_deleted: int = 0
     missing: tuple[str, ...] = ()
-    n_uploads_aborted: int = 0
 
 
 class OrphanScanner:
@@ -84,7 +83,8 @@ class OrphanScanner:
                 return Scanned(took_place=True, n_objects=n_objects, n_deleted=n_deleted)
         missing = self._tell_missing(connection, began)
         seen.drop(connection)
-        return Scanned(True, n_objects, n_deleted, missing, self._abort_uploads())
+        self._abort_uploads()
+        return Scanned(True, n_objects, n_deleted, missing)
 
     def _sort_out(self, connection: Connection, page: Sequence[Stored]) -> int:
         """Remember the artifacts of a page, and delete what nobody refers to; answer how many."""
@@ -126,12 +126,12 @@ class OrphanScanner:
             missing.append(row.key)
         return tuple(missing)
 
-    def _abort_uploads(self) -> int:
+    def _abort_uploads(self) -> None:
         try:
-            return self._objects.abort_uploads(datetime.now(UTC) - UPLOAD_AGE)
+            n_aborted = self._objects.abort_uploads(datetime.now(UTC) - UPLOAD_AGE)
+            log.info("%d uploads that nobody ended are given up", n_aborted)
         except (ObjectNotFoundError, StorageUnavailableError) as error:  # not every server can list them
             log.info("unfinished uploads are not looked for: %s", error)
-            return 0
 
 
 def _pages(found: Iterator[T], size: int) -> Iterator[Sequence[T]]:

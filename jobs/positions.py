@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, FromClause, Subquery, func, select, true
 
-from jobs.claims import fixed
+from jobs.claims import fixed, n_running_by_owner
 from jobs.records import UnitState
-from jobs.states import CLAIMABLE, HELD
+from jobs.states import CLAIMABLE
 from jobs.tables import jobs, units
 
 COUNTED_UNITS = 100  # of one job, at most
@@ -29,7 +29,7 @@ def queue_positions(connection: Connection, ids: Sequence[str]) -> Mapping[str, 
 
 def _line() -> Subquery:
     """List the jobs that wait, each with the units that its owner will have at work when its turn comes."""
-    waiting, busy = _n_ready(), _n_running_by_owner()
+    waiting, busy = _n_ready(), n_running_by_owner()
     n_taken = func.sum(waiting.c.n).over(
         partition_by=jobs.c.owner, order_by=(jobs.c.priority.desc(), jobs.c.id), rows=(None, -1)
     )
@@ -45,8 +45,3 @@ def _n_ready() -> FromClause:
     ready = units.c.state == fixed(UnitState.READY)
     few = select(units.c.id).where(units.c.job_id == jobs.c.id, ready).limit(COUNTED_UNITS).correlate(jobs).subquery()
     return select(func.count().label("n")).select_from(few).lateral()
-
-
-def _n_running_by_owner() -> Subquery:
-    held = jobs.c.state.in_([fixed(state) for state in sorted(HELD)])
-    return select(jobs.c.owner, func.sum(jobs.c.n_running).label("n")).where(held).group_by(jobs.c.owner).subquery()

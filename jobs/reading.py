@@ -11,7 +11,7 @@ from ddoq.events import Stage
 from jobs.errors import QueueDeadlineError
 from jobs.options import Priority
 from jobs.positions import queue_positions
-from jobs.records import Failure, Job, JobState, StageUnits, Unit, UnitState
+from jobs.records import Failure, Job, JobState, StageUnits, UnitState
 from jobs.tables import figures, jobs, units
 
 
@@ -27,12 +27,6 @@ def read_jobs(connection: Connection, query: Select[Any]) -> list[Job]:
     stages, numbers = _stages(connection, ids), _figures(connection, ids)
     positions = queue_positions(connection, [row["id"] for row in rows if row["state"] == JobState.QUEUED])
     return [_job(row, stages[row["id"]], numbers[row["id"]], positions.get(row["id"])) for row in rows]
-
-
-def read_units(connection: Connection, job_id: str) -> tuple[Unit, ...]:
-    """Read every unit of a job, in the order in which they were made; of a large job there are thousands."""
-    query = select(units).where(units.c.job_id == job_id).order_by(units.c.id)
-    return tuple(_unit(row) for row in connection.execute(query).mappings())
 
 
 def _stages(connection: Connection, ids: Sequence[str]) -> Mapping[str, dict[Stage, StageUnits]]:
@@ -79,24 +73,6 @@ def _figures(connection: Connection, ids: Sequence[str]) -> Mapping[str, dict[st
     for row in connection.execute(query):
         found[row.job_id][row.name] = row.value
     return found
-
-
-def _unit(row: RowMapping) -> Unit:
-    return Unit(
-        id=row["id"],
-        job_id=row["job_id"],
-        stage=Stage(row["stage"]),
-        index=row["index"],
-        of=row["of"],
-        state=UnitState(row["state"]),
-        attempt=row["attempt"],
-        worker=row["worker"],
-        done=row["done"],
-        total=row["total"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        peak_bytes=row["peak_bytes"],
-    )
 
 
 def _job(

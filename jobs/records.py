@@ -41,25 +41,6 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One claimable piece of one stage of one job. `peak_bytes` is the memory that it took, once it is done."""
-
-    id: int
-    job_id: str
-    stage: Stage
-    index: int
-    of: int
-    state: UnitState
-    attempt: int
-    worker: str | None
-    done: int
-    total: int
-    started_at: datetime | None
-    finished_at: datetime | None
-    peak_bytes: int | None = None
-
-
-@dataclass(frozen=True)
 class StageUnits:
     """What the units of one stage of one job add up to.
 

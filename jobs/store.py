@@ -15,8 +15,8 @@ from jobs.backpressure import UNLIMITED, QueueLimits, require_room
 from jobs.errors import ArtifactExpiredError, IdempotencyMismatchError, JobEndedError, JobNotFoundError
 from jobs.ids import new_job_id
 from jobs.options import JobOptions
-from jobs.reading import read_job, read_jobs, read_units
-from jobs.records import Artifact, Job, JobEvent, JobState, Unit, UnitState
+from jobs.reading import read_job, read_jobs
+from jobs.records import Artifact, Job, JobEvent, JobState, UnitState
 from jobs.rows import lock_job, move, now, record
 from jobs.states import TERMINAL, EventKind
 from jobs.tables import artifacts, events, jobs, units
@@ -123,16 +123,6 @@ class Store:
             elif job.state is JobState.RUNNING:
                 move(connection, job, JobState.CANCELLING, EventKind.CANCELLING, {})
             return read_job(connection, job_id)
-
-    def units(self, owner: str, job_id: str) -> tuple[Unit, ...]:
-        """Read every unit of a job; of a large one there are thousands, which `get` only adds up.
-
-        Raises:
-            JobNotFoundError: unknown, or somebody else's.
-        """
-        with self._engine.connect() as connection:
-            self._require(connection, owner, job_id)
-            return read_units(connection, job_id)
 
     def events(self, owner: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """Read up to `limit` events behind the sequence number `after`, in order.

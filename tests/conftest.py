@@ -10,8 +10,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 import redis
+from hypothesis import settings
 from jaxtyping import install_import_hook
 from pydantic import SecretStr
+
+# The same examples every time: who changed nothing breaks nothing. `--hypothesis-profile explore` draws others.
+settings.register_profile("repeat", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("repeat")
 
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"  # an int is a float, as for mypy
 

@@ -1,12 +1,19 @@
 """What the tests of jobs do again and again."""
 
-from sqlalchemy import Engine, text
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, Row, select, text
 
 from ddoq.config import DatasetConfig, DistillConfig
 from ddoq.events import Stage
+from jobs.artifacts import ObjectStore
 from jobs.leases import Leases
-from jobs.records import Claim, Job
+from jobs.records import Artifact, Claim, Job
 from jobs.store import Store
+from jobs.tables import units
 
 CONFIG = DistillConfig(dataset=DatasetConfig(uri="file:///data/flowers.zip"))
 
@@ -54,3 +61,16 @@ def split(engine: Engine, job_id: str, n_units: int) -> None:
                 ),
                 {"job": job_id, "index": index, "n": n_units},
             )
+
+
+def units_of(engine: Engine, job_id: str) -> Sequence[Row[Any]]:
+    """Read every unit of a job, in the order in which they were made."""
+    with engine.connect() as connection:
+        return connection.execute(select(units).where(units.c.job_id == job_id).order_by(units.c.id)).all()
+
+
+def put_artifact(objects: ObjectStore, path: Path, key: str, name: str, media_type: str) -> Artifact:
+    """Store a file and describe it as the artifact `name` of a job."""
+    objects.put_file(path, key, media_type)
+    content = path.read_bytes()
+    return Artifact(name, key, len(content), hashlib.sha256(content).hexdigest(), media_type)

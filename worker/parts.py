@@ -59,7 +59,7 @@ class Shipment:
                 sent.result()
         (self._folder / MANIFEST).write_text("{}")
         for file in sorted(self._folder.glob("*.json"), key=lambda file: file.name == MANIFEST):
-            self._objects.put_file(file, f"{self._prefix}/{file.name}", file.name, "application/json")
+            self._objects.put_file(file, f"{self._prefix}/{file.name}", "application/json")
 
 
 def restore(objects: ObjectStore, claim: Claim, folder: Path) -> None:

@@ -14,6 +14,7 @@ from jobs.keys import Scope
 from jobs.leases import Leases
 from jobs.records import Artifact, Claim
 from jobs.settings import Settings
+from tests.job_steps import put_artifact
 
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "code", "request_id", "retryable", "errors"}
 CONFIG = {"dataset": {"uri": "s3://datasets/flowers.zip"}}
@@ -81,7 +82,7 @@ def make_artifact(services: Services, claim: Claim, tmp_path: Path) -> Callable[
     def make(name: str, content: bytes) -> Artifact:
         path = tmp_path / "artifact"
         path.write_bytes(content)
-        artifact = services.objects.put_file(path, f"{claim.prefix}/{name}", name, "application/zip")
+        artifact = put_artifact(services.objects, path, f"{claim.prefix}/{name}", name, "application/zip")
         Leases(services.engine, 60).finish(claim, [artifact])
         return artifact
 

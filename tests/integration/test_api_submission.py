@@ -1,7 +1,6 @@
 """Submitting over HTTP: options, requests that are sent again, a full queue."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -119,14 +118,6 @@ def test_an_unusable_key_is_refused_by_name(client: TestClient, ann: Headers, wr
     response = post(client, ann, key)
     assert not wrong_in(response, 422, "request.invalid")
     assert [fault["pointer"] for fault in response.json()["errors"]] == ["Idempotency-Key:"]
-
-
-def test_fifty_requests_with_one_key_at_once_make_one_job(client: TestClient, ann: Headers) -> None:
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: post(client, ann, "k"), range(50)))
-    assert {answer.status_code for answer in answers} == {202}
-    assert len({answer.json()["id"] for answer in answers}) == n_jobs(client, ann) == 1
-    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
 
 
 def test_a_full_queue_says_when_to_come_back(

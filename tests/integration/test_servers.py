@@ -91,7 +91,7 @@ def test_s3_keeps_its_objects_over_a_restart(settings: Settings, server_folder: 
         objects = ObjectStore(client, "bucket")
         if round_number == 0:
             objects.ensure_bucket()
-            objects.put_file(server_folder / "file", "key", "file", "text/plain")
+            objects.put_file(server_folder / "file", "key", "text/plain")
         content = b"".join(objects.open_range("key", 0, 6))
         client.close()
         s3.stop()

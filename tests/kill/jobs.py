@@ -16,6 +16,7 @@ QUICK_STUDENTS = {"seeds": 1, "steps": 20, "width": 8, "batch_size": 8}
 SLOW_STUDENTS = {**QUICK_STUDENTS, "steps": 500}  # some seconds of training
 TEACHER = {"kind": "train", "network": "convnet-3", "width": 8, "steps": 20, "batch_size": 8}
 PIXELS = {"kind": "pixels", "resolution": 16}
+FIT = {"kind": "fit", "resolution": 16, "size": "small", "steps": 3, "train_batch_size": 8}
 BATCH = 4
 
 
@@ -32,8 +33,8 @@ class Jobs:
         return DistillConfig.model_validate({**body, **changes})
 
     def of_all_stages(self) -> DistillConfig:
-        """Quick, with a teacher: that is taught, and labels."""
-        return self.quick(teacher=TEACHER)
+        """Quick, with a prior that is fitted and a teacher that is taught and labels."""
+        return self.quick(teacher=TEACHER, prior=FIT)
 
     def training(self) -> DistillConfig:
         """Some seconds in the stage that trains students, all else quick."""

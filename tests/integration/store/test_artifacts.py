@@ -13,6 +13,7 @@ from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.errors import ObjectNotFoundError, StorageFullError, StorageRefusedError, StorageUnavailableError
 from jobs.records import Artifact
 from jobs.settings import Settings
+from tests.job_steps import put_artifact
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB, so that it comes in several chunks
 
@@ -32,7 +33,7 @@ def stage(tmp_path: Path) -> Path:
 def stored(objects: ObjectStore, tmp_path: Path) -> Artifact:
     path = tmp_path / "content.bin"
     path.write_bytes(CONTENT)
-    return objects.put_file(path, "jobs/j/package/0/1/content.bin", "content.bin", "application/zip")
+    return put_artifact(objects, path, "jobs/j/package/0/1/content.bin", "content.bin", "application/zip")
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -67,7 +68,7 @@ def test_fetching_leaves_nothing_unfinished_behind(objects: ObjectStore, stage: 
 
 
 def test_a_folder_without_its_manifest_is_not_fetched(objects: ObjectStore, tmp_path: Path, stage: Path) -> None:
-    objects.put_file(stage / "empty.txt", "jobs/j/read/0/1/empty.txt", "empty.txt", "text/plain")
+    put_artifact(objects, stage / "empty.txt", "jobs/j/read/0/1/empty.txt", "empty.txt", "text/plain")
     with pytest.raises(ObjectNotFoundError, match="complete"):
         objects.download_folder("jobs/j/read/0/1", tmp_path / "copy")
 

@@ -9,7 +9,7 @@ from jobs.leases import Leases
 from jobs.records import JobState, Order, UnitState
 from jobs.store import Store
 from jobs.sweep import Sweeper
-from tests.job_steps import CONFIG, expire, reach, split, take
+from tests.job_steps import CONFIG, expire, reach, split, take, units_of
 
 
 def failures(engine: Engine, unit_id: int) -> list[dict[str, object]]:
@@ -129,5 +129,5 @@ def test_a_unit_of_a_job_that_failed_elsewhere_is_taken_back_without_a_word(
     expire(engine, claim)
     sweeper.sweep()
     job = store.get("ada", claim.job_id)
-    assert (job.state, {unit.state for unit in store.units("ada", job.id)}) == (JobState.FAILED, {UnitState.READY})
+    assert (job.state, {unit.state for unit in units_of(engine, job.id)}) == (JobState.FAILED, {UnitState.READY})
     assert store.events("ada", job.id, 0, 100)[-1].kind == "failed"

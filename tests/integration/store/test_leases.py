@@ -14,7 +14,7 @@ from jobs.leases import Leases
 from jobs.records import Artifact, Claim, Failure, Job, JobState, UnitState
 from jobs.store import Store
 from jobs.sweep import Sweeper
-from tests.job_steps import CONFIG, expire, reach, split, succeed, take
+from tests.job_steps import CONFIG, expire, reach, split, succeed, take, units_of
 
 TEACHER = TrainedTeacher()
 FAILURE = Failure("dataset.one_class", "there is only one class", retryable=False, stage=Stage.READ)
@@ -55,20 +55,20 @@ def test_a_claim_says_all_that_a_worker_must_know(store: Store, leases: Leases) 
     assert claim.prefix == f"jobs/{job.id}/read/0/1"
 
 
-def test_a_claimed_job_runs(store: Store, leases: Leases) -> None:
+def test_a_claimed_job_runs(store: Store, leases: Leases, engine: Engine) -> None:
     claim = reach(store, leases, Stage.READ)
     job = store.get("ada", claim.job_id)
     assert job.state is JobState.RUNNING
     assert job.started_at is not None
-    (unit,) = store.units("ada", job.id)
+    (unit,) = units_of(engine, job.id)
     assert (unit.state, unit.worker) == (UnitState.RUNNING, "worker")
 
 
-def test_a_finished_unit_keeps_what_memory_it_took(store: Store, leases: Leases) -> None:
+def test_a_finished_unit_keeps_what_memory_it_took(store: Store, leases: Leases, engine: Engine) -> None:
     claim = reach(store, leases, Stage.READ)
     leases.finish(claim, peak_bytes=5 * 2**30)
     leases.finish(take(leases))
-    peaks = [unit.peak_bytes for unit in store.units("ada", claim.job_id)]
+    peaks = [unit.peak_bytes for unit in units_of(engine, claim.job_id)]
     assert peaks == [5 * 2**30, None, None]
 
 
@@ -78,9 +78,9 @@ def test_a_unit_is_claimed_once(store: Store, leases: Leases) -> None:
     assert leases.claim("another") is None
 
 
-def test_the_stages_follow_in_the_order_of_the_flow(store: Store, leases: Leases) -> None:
+def test_the_stages_follow_in_the_order_of_the_flow(store: Store, leases: Leases, engine: Engine) -> None:
     job = succeed(store, leases)
-    assert [unit.stage for unit in store.units("ada", job.id)] == [
+    assert [unit.stage for unit in units_of(engine, job.id)] == [
         stage for stage in Stage if stage not in {Stage.FIT, Stage.TEACH, Stage.LABEL}
     ]
     assert job.state is JobState.SUCCEEDED
@@ -109,19 +109,19 @@ def test_the_inputs_are_those_of_the_attempt_that_finished(store: Store, leases:
     assert claim.inputs == {Stage.READ: (f"jobs/{claim.job_id}/read/0/2",)}
 
 
-def test_progress_is_seen_by_the_owner(store: Store, leases: Leases) -> None:
+def test_progress_is_seen_by_the_owner(store: Store, leases: Leases, engine: Engine) -> None:
     claim = reach(store, leases, Stage.ENCODE)
     leases.report(claim, 3, 12)
-    unit = store.units("ada", claim.job_id)[1]
+    unit = units_of(engine, claim.job_id)[1]
     assert (unit.done, unit.total) == (3, 12)
 
 
-def test_a_new_attempt_begins_its_progress_again(store: Store, leases: Leases) -> None:
+def test_a_new_attempt_begins_its_progress_again(store: Store, leases: Leases, engine: Engine) -> None:
     claim = reach(store, leases, Stage.READ)
     leases.report(claim, 3, 12)
     leases.give_back(claim)
     again = take(leases)
-    assert store.units("ada", again.job_id)[0].done == 0
+    assert units_of(engine, again.job_id)[0].done == 0
 
 
 def test_figures_of_all_stages_are_kept(store: Store, leases: Leases) -> None:

@@ -10,7 +10,7 @@ from jobs.leases import Leases
 from jobs.records import Claim, JobState
 from jobs.store import Store
 from tests.integration.store.test_leases_together import together
-from tests.job_steps import CONFIG, reach, split, take
+from tests.job_steps import CONFIG, reach, split, take, units_of
 
 BLOCKS = {Stage.ENCODE: 8, Stage.QUANTIZE: 3, Stage.GENERATE: 40, Stage.TRAIN: 2}
 
@@ -97,7 +97,7 @@ def test_the_last_of_many_units_opens_the_next_stage_exactly_once(store: Store, 
 
 
 @pytest.mark.usefixtures("two_workers")
-def test_workers_that_run_dry_together_finish_the_job_once(store: Store, leases: Leases) -> None:
+def test_workers_that_run_dry_together_finish_the_job_once(store: Store, leases: Leases, engine: Engine) -> None:
     job_id = read(store, leases)
 
     def work(worker: str) -> int:
@@ -110,7 +110,7 @@ def test_workers_that_run_dry_together_finish_the_job_once(store: Store, leases:
     opened = together([partial(work, f"worker-{number}") for number in range(4)])
     job = store.get("ada", job_id)
     assert job.state is JobState.SUCCEEDED
-    assert sum(opened) == len(store.units("ada", job.id)) - 1 - 8  # all but the first stage's and those that it opened
+    assert sum(opened) == len(units_of(engine, job.id)) - 1 - 8  # all but the first stage's and those that it opened
 
 
 @pytest.mark.usefixtures("two_workers")

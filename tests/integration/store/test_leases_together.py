@@ -20,7 +20,7 @@ from jobs.records import Claim, Failure, Job, JobState, Order
 from jobs.states import TERMINAL
 from jobs.store import Store
 from jobs.sweep import Sweeper
-from tests.job_steps import CONFIG, expire, reach, split, take
+from tests.job_steps import CONFIG, expire, reach, split, take, units_of
 
 STORM_SECONDS = 3
 BLOCKS = {Stage.ENCODE: 40, Stage.QUANTIZE: 2}
@@ -61,7 +61,7 @@ def test_the_last_unit_opens_the_next_stage_exactly_once(store: Store, leases: L
     split(engine, job.id, 8)
     claims = [take(leases) for _ in range(8)]
     together([partial(leases.finish, claim) for claim in claims])
-    stages = Counter(unit.stage for unit in store.units("ada", job.id))
+    stages = Counter(unit.stage for unit in units_of(engine, job.id))
     assert stages == {Stage.READ: 8, Stage.ENCODE: 1}
 
 
@@ -117,7 +117,7 @@ def test_of_a_finish_and_a_sweep_of_an_expiring_lease_one_wins(
         finished, *_ = together([partial(finish, claim), partial(expire, engine, claim), sweeper.sweep])
         sweeper.sweep()
         job = store.get("ada", claim.job_id)
-        assert (job.state, len(store.units("ada", job.id))) == (
+        assert (job.state, len(units_of(engine, job.id))) == (
             (JobState.RUNNING, 2) if finished else (JobState.QUEUED, 1)
         )
         store.cancel("ada", claim.job_id)

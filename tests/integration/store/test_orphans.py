@@ -17,7 +17,7 @@ from jobs.records import Artifact
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.sweep import Sweeper
-from tests.job_steps import expire, reach, take
+from tests.job_steps import expire, put_artifact, reach, take
 
 
 class AgedStore(ObjectStore):
@@ -46,7 +46,7 @@ def scanner(engine: Engine, objects: AgedStore) -> OrphanScanner:
 def put(objects: AgedStore, tmp_path: Path) -> Callable[[str], Artifact]:
     path = tmp_path / "file.bin"
     path.write_bytes(b"some bytes")
-    return lambda key: objects.put_file(path, key, key.rpartition("/")[2], "application/zip")
+    return lambda key: put_artifact(objects, path, key, key.rpartition("/")[2], "application/zip")
 
 
 Put = Callable[[str], Artifact]

@@ -13,7 +13,7 @@ from jobs.records import Claim, JobState, UnitState
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.sweep import Sweeper
-from tests.job_steps import CONFIG, reach, split, take
+from tests.job_steps import CONFIG, reach, split, take, units_of
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_job_is_cancelled_only_when_none_of_its_units_runs(
     claims = [take(leases), take(leases)]
     cancel_long_ago(store, job.id, backdate, settings, 20)
     assert sweeper.sweep().stopped == (job.id, job.id)
-    assert [unit.state for unit in store.units("ada", job.id)] == [UnitState.READY] * 2
+    assert [unit.state for unit in units_of(engine, job.id)] == [UnitState.READY] * 2
     kinds = [event.kind for event in store.events("ada", job.id, after=0, limit=100)]
     assert (kinds.count("cancelled"), kinds[-1]) == (1, "cancelled")
     for claim in claims:

@@ -10,17 +10,17 @@ from jobs.errors import JobEndedError, JobNotFoundError
 from jobs.leases import Leases
 from jobs.records import Artifact, Failure, JobState, Order, UnitState
 from jobs.store import Store
-from tests.job_steps import CONFIG, reach, succeed, take
+from tests.job_steps import CONFIG, reach, succeed, take, units_of
 
 
 def kinds(store: Store, job_id: str) -> list[str]:
     return [event.kind for event in store.events("ada", job_id, after=0, limit=100)]
 
 
-def test_a_new_job_waits_with_one_unit_of_the_first_stage(store: Store) -> None:
+def test_a_new_job_waits_with_one_unit_of_the_first_stage(store: Store, engine: Engine) -> None:
     job = store.submit("ada", CONFIG)
     assert (job.state, job.stage) == (JobState.QUEUED, Stage.READ)
-    assert [(unit.stage, unit.index, unit.of, unit.state) for unit in store.units("ada", job.id)] == [
+    assert [(unit.stage, unit.index, unit.of, unit.state) for unit in units_of(engine, job.id)] == [
         (Stage.READ, 0, 1, UnitState.READY)
     ]
 
@@ -47,7 +47,7 @@ def test_an_unknown_job_is_not_found(store: Store) -> None:
         store.get("ada", "job_unknown")
 
 
-@pytest.mark.parametrize("call", ["get", "cancel", "artifacts", "units"])
+@pytest.mark.parametrize("call", ["get", "cancel", "artifacts"])
 def test_somebody_elses_job_is_not_found(store: Store, call: str) -> None:
     job = store.submit("ada", CONFIG)
     with pytest.raises(JobNotFoundError):

@@ -12,7 +12,7 @@ from jobs.errors import IdempotencyMismatchError, QueueFullError
 from jobs.leases import Leases
 from jobs.options import JobOptions, Priority
 from jobs.store import Idempotency, Store
-from tests.job_steps import CONFIG, reach, split, take
+from tests.job_steps import CONFIG, reach, split, take, units_of
 
 ONCE = Idempotency("the key", "a digest")
 
@@ -135,9 +135,9 @@ def test_units_that_have_not_begun_are_taken_to_be_like_those_that_have(
     assert (stage.done, stage.total) == (6, 46)
 
 
-def test_a_stage_has_ended_when_its_last_unit_has(store: Store, leases: Leases) -> None:
+def test_a_stage_has_ended_when_its_last_unit_has(store: Store, leases: Leases, engine: Engine) -> None:
     claim = reach(store, leases, Stage.ENCODE)
     job = store.get("ada", claim.job_id)
-    (unit, _) = store.units("ada", claim.job_id)
+    (unit, _) = units_of(engine, claim.job_id)
     assert job.stages[Stage.READ].finished_at == unit.finished_at
     assert set(job.stages) == {Stage.READ, Stage.ENCODE}

@@ -17,7 +17,7 @@ from jobs.records import Claim, Failure, JobState
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.sweep import SWEEPING, Sweeper
-from tests.job_steps import CONFIG, expire, reach, split, succeed, take
+from tests.job_steps import CONFIG, expire, put_artifact, reach, split, succeed, take
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_nothing_waiting_calls_nobody(store: Store, leases: Leases, sweeper: Swe
 
 def put(objects: ObjectStore, file: Path, *keys: str) -> None:
     for key in keys:
-        objects.put_file(file, key, "name", "application/octet-stream")
+        put_artifact(objects, file, key, "name", "application/octet-stream")
 
 
 def test_of_a_succeeded_job_only_the_artifacts_stay(
@@ -171,7 +171,7 @@ def test_of_a_succeeded_job_only_the_artifacts_stay(
 ) -> None:
     claim = reach(store, leases, Stage.PACKAGE)
     put(objects, file, *(f"{prefix}/latents" for prefixes in claim.inputs.values() for prefix in prefixes))
-    archive = objects.put_file(file, f"{claim.prefix}/archive.zip", "archive.zip", "application/zip")
+    archive = put_artifact(objects, file, f"{claim.prefix}/archive.zip", "archive.zip", "application/zip")
     put(objects, file, f"{claim.prefix}/manifest.json")
     leases.finish(claim, [archive])
     assert sweeper.clear_up().cleaned == (claim.job_id,)
@@ -185,7 +185,7 @@ def test_what_a_losing_attempt_wrote_is_deleted(
     put(objects, file, f"{loser.prefix}/archive.zip")
     lose(loser, engine, sweeper)
     winner = take(leases)
-    archive = objects.put_file(file, f"{winner.prefix}/archive.zip", "archive.zip", "application/zip")
+    archive = put_artifact(objects, file, f"{winner.prefix}/archive.zip", "archive.zip", "application/zip")
     leases.finish(winner, [archive])
     sweeper.clear_up()
     assert list(objects.list_keys("")) == [archive.key]
@@ -280,7 +280,7 @@ def test_artifacts_past_their_time_are_deleted_and_that_is_said(
     store: Store, leases: Leases, engine: Engine, sweeper: Sweeper, objects: ObjectStore, file: Path
 ) -> None:
     claim = reach(store, leases, Stage.PACKAGE)
-    archive = objects.put_file(file, f"{claim.prefix}/archive.zip", "archive.zip", "application/zip")
+    archive = put_artifact(objects, file, f"{claim.prefix}/archive.zip", "archive.zip", "application/zip")
     leases.finish(claim, [archive])
     assert sweeper.clear_up().emptied == ()
     with engine.begin() as connection:
