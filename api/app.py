@@ -19,7 +19,7 @@ from jobs.settings import Settings, load_settings
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    with sweeping(services):
+    with sweeping(services), services.waker.running():
         yield
     services.engine.dispose()
 

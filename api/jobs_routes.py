@@ -1,10 +1,9 @@
 """Jobs: submit, look, list, cancel, follow."""
 
-import logging
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Reader, Writer
@@ -15,12 +14,12 @@ from api.services import Services, Using
 from api.shapes import job_path, show_events, show_job
 from api.views import EventPage, JobPage, JobRequest, JobView
 from jobs.admission import admit
-from jobs.errors import JobEndedError, QueueUnavailableError
+from jobs.errors import JobEndedError
 from jobs.records import ApiKey, Job, JobState
 from jobs.states import TERMINAL
-from jobs.store import Idempotency, Submitted
+from jobs.store import Submitted
+from jobs.submitting import Idempotency
 
-log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_SECONDS = "2"
@@ -72,7 +71,6 @@ def submit_job(
     request: Annotated[JobRequest, Depends(json_body(JobRequest))],
     using: Using,
     response: Response,
-    background: BackgroundTasks,
     key: IdempotencyKey = None,
 ) -> JobView:
     """Check what can be checked without reading the data, and queue the job.
@@ -82,7 +80,7 @@ def submit_job(
     """
     submitted = _submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
     if submitted.is_new:
-        background.add_task(_wake, using)
+        using.waker.wake()
     else:
         response.headers["Idempotency-Replayed"] = "true"
     response.headers["Location"] = job_path(submitted.job.id)
@@ -170,11 +168,3 @@ def _show(job: Job, response: Response) -> JobView:
     if job.state not in TERMINAL:
         response.headers["Retry-After"] = POLL_SECONDS
     return show_job(job, datetime.now(UTC))
-
-
-def _wake(using: Services) -> None:
-    """Call a worker, after the answer: a broker that is away delays nobody, and the sweep calls again."""
-    try:
-        using.queue.wake()
-    except QueueUnavailableError as error:
-        log.warning("%s", error)

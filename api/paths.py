@@ -11,13 +11,13 @@ from jobs.ids import ALPHABET
 _UNIQUE = re.compile(f"[{ALPHABET}]{{26}}")
 
 
-def _job_id(job_id: Annotated[str, Path(description="`job_` and 26 characters.")]) -> str:
+async def _job_id(job_id: Annotated[str, Path(description="`job_` and 26 characters.")]) -> str:
     if not _is_id(job_id, "job_"):
         raise JobNotFoundError(f"there is no job {job_id!r}")
     return job_id
 
 
-def _key_id(key_id: Annotated[str, Path(description="`key_` and 26 characters.")]) -> str:
+async def _key_id(key_id: Annotated[str, Path(description="`key_` and 26 characters.")]) -> str:
     if not _is_id(key_id, "key_"):
         raise KeyNotFoundError(f"there is no API key {key_id!r}")
     return key_id

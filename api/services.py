@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.cursors import Cursors
+from api.waking import Waker
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
 from jobs.keys import Keys
@@ -14,6 +15,8 @@ from jobs.queue import Queue, make_celery
 from jobs.schema import make_engine
 from jobs.settings import Settings
 from jobs.store import Store
+
+LINE_SECONDS = 0.5  # for so long a queue position may be that of before
 
 
 @dataclass(frozen=True)
@@ -26,24 +29,28 @@ class Services:
     keys: Keys
     objects: ObjectStore
     queue: Queue
+    waker: Waker
     cursors: Cursors
 
 
 def open_services(settings: Settings) -> Services:
     """Make the drivers; none of them connects before it is used."""
     engine = make_engine(settings.database_url)
+    queue = Queue(make_celery(settings))
+    limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
     return Services(
         settings=settings,
         engine=engine,
-        store=Store(engine, QueueLimits(settings.max_queued_per_owner, settings.max_queued)),
+        store=Store(engine, limits, LINE_SECONDS),
         keys=Keys(engine, settings.key_pepper),
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
-        queue=Queue(make_celery(settings)),
+        queue=queue,
+        waker=Waker(queue),
         cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
     )
 
 
-def _services_of(request: Request) -> Services:
+async def _services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

@@ -1,8 +1,13 @@
 """The line in which queued jobs wait, in the order in which workers claim."""
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from sqlalchemy import Connection, FromClause, Subquery, func, select, true
+from sqlalchemy import Connection, FromClause, Select, func, select, true
 
 from jobs.claims import fixed, n_running_by_owner
 from jobs.records import UnitState
@@ -12,32 +17,81 @@ from jobs.tables import jobs, units
 COUNTED_UNITS = 100  # of one job, at most
 
 
-def queue_positions(connection: Connection, ids: Sequence[str]) -> Mapping[str, int]:
-    """Tell, of jobs that are queued, how many jobs are begun or go on before each, itself counted: 1 is next.
+class Waiting(NamedTuple):
+    """A job in the line; `priority` as it is stored."""
 
-    That is, if workers took every ready unit one after the other, and nothing were finished or submitted meanwhile.
-    Of one job, at most `COUNTED_UNITS` are counted against its owner: the answer is soon there when millions wait.
+    id: str
+    owner: str
+    priority: int
+
+
+class _Place(NamedTuple):
+    """Where a job stands: sorts as the line does. `n_before` units will its owner have at work when its turn comes."""
+
+    minus_priority: int
+    n_before: int
+    id: str
+
+
+class Line:
+    """The line as it was at most `seconds` ago, so that many who ask cost no more than few. For many threads.
+
+    A job's position is how many jobs are begun or go on before it, itself counted, if workers took every ready unit one
+    after the other and nothing were finished or submitted meanwhile. Of one job, at most `COUNTED_UNITS` are counted
+    against its owner: the answer is soon there when millions wait. A job that came since the line was read stands where
+    it would with one unit.
     """
-    if not ids:
-        return {}
-    line = _line()
-    place = func.row_number().over(order_by=(line.c.priority.desc(), line.c.n_before, line.c.id))
-    placed = select(line.c.id, place.label("position")).subquery()
-    rows = connection.execute(select(placed).where(placed.c.id.in_(ids)))
-    return {row.id: row.position for row in rows}
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._read_at = -float("inf")
+        self._places: list[_Place] = []
+        self._place_of: dict[str, _Place] = {}
+        self._n_running: Mapping[str, int] = {}
+        self._n_ready: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)  # of an owner: priority, units
+
+    def positions(self, connection: Connection, waiting: list[Waiting]) -> Mapping[str, int]:
+        """Tell the positions of jobs that are queued; 1 is next."""
+        if not waiting:
+            return {}
+        with self._lock:
+            if time.monotonic() - self._read_at >= self._seconds:
+                self._read(connection)
+            return {job.id: bisect_left(self._places, self._find(job)) + 1 for job in waiting}
+
+    def _find(self, job: Waiting) -> _Place:
+        if job.id not in self._place_of:
+            before = sum(n for priority, n in self._n_ready[job.owner] if priority >= job.priority)
+            place = _Place(-job.priority, self._n_running.get(job.owner, 0) + before, job.id)
+            self._enter(job, place, 1)
+            insort(self._places, place)
+        return self._place_of[job.id]
+
+    def _enter(self, job: Waiting, place: _Place, n_ready: int) -> None:
+        self._place_of[job.id] = place
+        self._n_ready[job.owner].append((job.priority, n_ready))
+
+    def _read(self, connection: Connection) -> None:
+        self._place_of, self._n_ready = {}, defaultdict(list)
+        busy = n_running_by_owner()
+        self._n_running = {row.owner: row.n for row in connection.execute(select(busy))}
+        for row in connection.execute(_LINE):
+            n_before = self._n_running.get(row.owner, 0) + row.n_taken
+            self._enter(Waiting(row.id, row.owner, row.priority), _Place(-row.priority, n_before, row.id), row.n)
+        self._places = sorted(self._place_of.values())
+        self._read_at = time.monotonic()
 
 
-def _line() -> Subquery:
-    """List the jobs that wait, each with the units that its owner will have at work when its turn comes."""
-    waiting, busy = _n_ready(), n_running_by_owner()
+def _line() -> Select[tuple[str, str, int, int, int]]:
+    """List the jobs that wait, each with its ready units and those of its owner that come before."""
+    waiting = _n_ready()
     n_taken = func.sum(waiting.c.n).over(
         partition_by=jobs.c.owner, order_by=(jobs.c.priority.desc(), jobs.c.id), rows=(None, -1)
     )
-    n_before = func.coalesce(busy.c.n, 0) + func.coalesce(n_taken, 0)
-    joined = jobs.join(waiting, true()).outerjoin(busy, busy.c.owner == jobs.c.owner)
-    line = select(jobs.c.id, jobs.c.priority, n_before.label("n_before")).select_from(joined)
     claimable = jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)])
-    return line.where(claimable, waiting.c.n > 0).subquery()
+    line = select(jobs.c.id, jobs.c.owner, jobs.c.priority, waiting.c.n, func.coalesce(n_taken, 0).label("n_taken"))
+    return line.select_from(jobs.join(waiting, true())).where(claimable, waiting.c.n > 0)
 
 
 def _n_ready() -> FromClause:
@@ -45,3 +99,6 @@ def _n_ready() -> FromClause:
     ready = units.c.state == fixed(UnitState.READY)
     few = select(units.c.id).where(units.c.job_id == jobs.c.id, ready).limit(COUNTED_UNITS).correlate(jobs).subquery()
     return select(func.count().label("n")).select_from(few).lateral()
+
+
+_LINE = _line()

@@ -1,41 +1,37 @@
 """Rows to records: jobs as their owners see them. What a stage's units add up to is added up by the database."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, select
+from sqlalchemy import Connection, RowMapping, ScalarSelect, Select, func, select
 
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.errors import QueueDeadlineError
 from jobs.options import Priority
-from jobs.positions import queue_positions
+from jobs.positions import Line, Waiting
 from jobs.records import Failure, Job, JobState, StageUnits, UnitState
 from jobs.tables import figures, jobs, units
 
 
 def read_job(connection: Connection, job_id: str) -> Job:
     """Read one job that exists."""
-    return read_jobs(connection, select(jobs).where(jobs.c.id == job_id))[0]
+    return read_jobs(connection, select(*JOB).where(jobs.c.id == job_id), Line())[0]
 
 
-def read_jobs(connection: Connection, query: Select[Any]) -> list[Job]:
-    """Read the jobs that a query over the table of jobs finds, in its order."""
+def read_jobs(connection: Connection, query: Select[Any], line: Line) -> list[Job]:
+    """Read the jobs that a query for the columns of `JOB` finds, in its order."""
     rows = connection.execute(query).mappings().all()
-    ids = [row["id"] for row in rows]
-    stages, numbers = _stages(connection, ids), _figures(connection, ids)
-    positions = queue_positions(connection, [row["id"] for row in rows if row["state"] == JobState.QUEUED])
-    return [_job(row, stages[row["id"]], numbers[row["id"]], positions.get(row["id"])) for row in rows]
+    waiting = [Waiting(row["id"], row["owner"], row["priority"]) for row in rows if row["state"] == JobState.QUEUED]
+    positions = line.positions(connection, waiting)
+    return [_job(row, _stages(row["sums"]), _figures(row["figures"]), positions.get(row["id"])) for row in rows]
 
 
-def _stages(connection: Connection, ids: Sequence[str]) -> Mapping[str, dict[Stage, StageUnits]]:
-    found: defaultdict[str, dict[Stage, StageUnits]] = defaultdict(dict)
-    if not ids:
-        return found
+def _sums_of_units() -> ScalarSelect[Any]:
+    """Add up the units of each stage of a job, as one JSON value: a job is read by one statement."""
     counted = {f"n_{state}": func.count().filter(units.c.state == state) for state in UnitState}
-    query = select(
-        units.c.job_id,
+    sums = select(
         units.c.stage,
         *(count.label(name) for name, count in counted.items()),
         func.count().filter(units.c.total > 0).label("n_told"),
@@ -46,12 +42,24 @@ def _stages(connection: Connection, ids: Sequence[str]) -> Mapping[str, dict[Sta
         func.max(units.c.finished_at).label("finished_at"),
         func.max(units.c.peak_bytes).label("peak_bytes"),
     )
-    for row in connection.execute(query.where(units.c.job_id.in_(ids)).group_by(units.c.job_id, units.c.stage)):
-        found[row.job_id][Stage(row.stage)] = _stage_units(row._mapping)
-    return found
+    by_stage = sums.where(units.c.job_id == jobs.c.id).group_by(units.c.stage).correlate(jobs).subquery("by_stage")
+    return select(func.json_agg(by_stage.table_valued())).scalar_subquery()
 
 
-def _stage_units(row: RowMapping) -> StageUnits:
+def _figures_by_name() -> ScalarSelect[Any]:
+    pairs = func.json_object_agg(figures.c.name, figures.c.value)
+    return select(pairs).where(figures.c.job_id == jobs.c.id).correlate(jobs).scalar_subquery()
+
+
+JOB = (*jobs.c, _sums_of_units().label("sums"), _figures_by_name().label("figures"))
+"""What `read_jobs` needs of each job."""
+
+
+def _stages(sums: list[dict[str, Any]] | None) -> Mapping[Stage, StageUnits]:
+    return {Stage(row["stage"]): _stage_units(row) for row in sums or ()}
+
+
+def _stage_units(row: Mapping[str, Any]) -> StageUnits:
     n_units = row["n_ready"] + row["n_running"] + row["n_done"]
     n_told = row["n_told"]
     return StageUnits(
@@ -61,18 +69,19 @@ def _stage_units(row: RowMapping) -> StageUnits:
         done=row["done"],
         total=-(-row["total"] * n_units // n_told) if n_told else 0,  # units are alike: those that told speak for all
         attempts=row["attempts"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"] if row["n_done"] == n_units else None,
+        started_at=_moment(row["started_at"]),
+        finished_at=_moment(row["finished_at"]) if row["n_done"] == n_units else None,
         peak_bytes=row["peak_bytes"],
     )
 
 
-def _figures(connection: Connection, ids: Sequence[str]) -> Mapping[str, dict[str, float]]:
-    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    query = select(figures).where(figures.c.job_id.in_(ids)).order_by(figures.c.name)
-    for row in connection.execute(query):
-        found[row.job_id][row.name] = row.value
-    return found
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def _figures(values: Mapping[str, float | str] | None) -> Mapping[str, float]:
+    """Read numbers by name; JSON has those that are no numbers as text."""
+    return {name: float(value) for name, value in sorted((values or {}).items())}
 
 
 def _job(

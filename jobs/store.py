@@ -3,34 +3,24 @@
 Lock order, everywhere: a unit's row, then its job's row. The calls here lock the job's row only.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, select
 
 from ddoq.config import DistillConfig
-from jobs.backpressure import UNLIMITED, QueueLimits, require_room
-from jobs.errors import ArtifactExpiredError, IdempotencyMismatchError, JobEndedError, JobNotFoundError
-from jobs.ids import new_job_id
+from jobs.backpressure import UNLIMITED, QueueLimits
+from jobs.errors import ArtifactExpiredError, JobEndedError, JobNotFoundError
 from jobs.options import JobOptions
-from jobs.reading import read_job, read_jobs
-from jobs.records import Artifact, Job, JobEvent, JobState, UnitState
-from jobs.rows import lock_job, move, now, record
+from jobs.positions import Line
+from jobs.reading import JOB, read_job, read_jobs
+from jobs.records import Artifact, Job, JobEvent, JobState
+from jobs.rows import lock_job, move, now
 from jobs.states import TERMINAL, EventKind
-from jobs.tables import artifacts, events, jobs, units
+from jobs.submitting import Idempotency, find_submitted, let_in
+from jobs.tables import artifacts, events, jobs
 
 USUAL = JobOptions()
-SUBMISSION = 0x64646F72  # any number, the same in all processes: one job is let in at a time
-
-
-@dataclass(frozen=True)
-class Idempotency:
-    """What tells a request that is sent again from a new one: the caller's key, and a digest of the body."""
-
-    key: str
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -44,9 +34,10 @@ class Submitted:
 class Store:
     """Jobs as their owners see them. Somebody else's job does not exist. Safe to share between threads."""
 
-    def __init__(self, engine: Engine, limits: QueueLimits = UNLIMITED) -> None:
+    def __init__(self, engine: Engine, limits: QueueLimits = UNLIMITED, line_seconds: float = 0.0) -> None:
         self._engine = engine
         self._limits = limits
+        self._line = Line(line_seconds)
 
     def submit(self, owner: str, config: DistillConfig, options: JobOptions = USUAL) -> Job:
         """Store a new job with the unit that a worker will begin with.
@@ -66,12 +57,8 @@ class Store:
             QueueFullError: as many jobs are queued as may be.
         """
         with self._engine.begin() as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
-            before = _submitted_before(connection, owner, idempotency) if idempotency else None
-            if before is None:
-                require_room(connection, owner, self._limits)
-            job_id = before or _insert(connection, owner, config, _columns(options, idempotency))
-        return Submitted(self.get(owner, job_id), is_new=before is None)
+            job_id, is_new = let_in(connection, owner, config, options, idempotency, self._limits)
+        return Submitted(self.get(owner, job_id), is_new)
 
     def submitted(self, owner: str, idempotency: Idempotency) -> Job | None:
         """Find the job of a request that came before.
@@ -80,7 +67,7 @@ class Store:
             IdempotencyMismatchError: the key came before, with another body.
         """
         with self._engine.connect() as connection:
-            job_id = _submitted_before(connection, owner, idempotency)
+            job_id = find_submitted(connection, owner, idempotency)
         return None if job_id is None else self.get(owner, job_id)
 
     def get(self, owner: str, job_id: str) -> Job:
@@ -90,20 +77,20 @@ class Store:
             JobNotFoundError: unknown, or somebody else's.
         """
         with self._engine.connect() as connection:
-            found = read_jobs(connection, _of(owner).where(jobs.c.id == job_id))
+            found = read_jobs(connection, _of(owner, *JOB).where(jobs.c.id == job_id), self._line)
         if not found:
             raise JobNotFoundError(f"there is no job {job_id}")
         return found[0]
 
     def page(self, owner: str, state: JobState | None, after: str | None, limit: int) -> tuple[list[Job], str | None]:
         """Read up to `limit` jobs, newest first, older than the job `after`; and what to pass as `after` for more."""
-        query = _of(owner).order_by(jobs.c.id.desc()).limit(limit + 1)
+        query = _of(owner, *JOB).order_by(jobs.c.id.desc()).limit(limit + 1)
         if state is not None:
             query = query.where(jobs.c.state == state)
         if after is not None:
             query = query.where(jobs.c.id < after)
         with self._engine.connect() as connection:
-            found = read_jobs(connection, query)
+            found = read_jobs(connection, query, self._line)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
     def cancel(self, owner: str, job_id: str) -> Job:
@@ -157,37 +144,5 @@ class Store:
             raise JobNotFoundError(f"there is no job {job_id}")
 
 
-def _of(owner: str) -> Select[Any]:
-    return select(jobs).where(jobs.c.owner == owner)
-
-
-def _submitted_before(connection: Connection, owner: str, idempotency: Idempotency) -> str | None:
-    row = connection.execute(_of(owner).where(jobs.c.idempotency_key == idempotency.key)).one_or_none()
-    if row is None:
-        return None
-    if row.request_digest != idempotency.digest:
-        raise IdempotencyMismatchError(
-            f"the idempotency key {idempotency.key!r} came with another body, which made {row.id}; use a new key"
-        )
-    return str(row.id)
-
-
-def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> str:
-    job_id, first = new_job_id(), config.stages[0]
-    row = {"id": job_id, "owner": owner, "state": JobState.QUEUED, "stage": first, **columns}
-    unit = {"job_id": job_id, "stage": first, "index": 0, "of": 1, "state": UnitState.READY}
-    connection.execute(insert(jobs).values(row | {"config": config.model_dump(mode="json")}))
-    connection.execute(insert(units).values(unit))
-    record(connection, lock_job(connection, job_id), EventKind.QUEUED, {})
-    return job_id
-
-
-def _columns(options: JobOptions, idempotency: Idempotency | None) -> Mapping[str, Any]:
-    deadline = options.queue_deadline_s
-    return {
-        "priority": options.priority.level,
-        "queue_deadline_at": now() + timedelta(seconds=deadline) if deadline else None,
-        "timeout_seconds": options.timeout_s,
-        "idempotency_key": idempotency.key if idempotency else None,
-        "request_digest": idempotency.digest if idempotency else None,
-    }
+def _of(owner: str, *columns: ColumnElement[Any]) -> Select[Any]:
+    return select(*(columns or jobs.c)).where(jobs.c.owner == owner)

@@ -63,7 +63,7 @@ def test_times_are_utc(client: TestClient, ann: Headers) -> None:
 def test_submitting_calls_a_worker(client: TestClient, ann: Headers, services: Services, settings: Settings) -> None:
     submit(client, ann)
     with Redis.from_url(settings.broker_url) as broker:
-        assert broker.llen(QUEUE) >= 1
+        assert broker.blpop([QUEUE], 10)
 
 
 def test_a_broker_that_is_away_does_not_keep_a_job_out(settings: Settings, services: Services, ann: Headers) -> None:

@@ -11,7 +11,8 @@ from jobs.backpressure import QueueLimits
 from jobs.errors import IdempotencyMismatchError, QueueFullError
 from jobs.leases import Leases
 from jobs.options import JobOptions, Priority
-from jobs.store import Idempotency, Store
+from jobs.store import Store
+from jobs.submitting import Idempotency
 from tests.job_steps import CONFIG, reach, split, take, units_of
 
 ONCE = Idempotency("the key", "a digest")

@@ -1,0 +1,93 @@
+"""Let a job in: once for each request, as long as there is room."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from ddoq.config import DistillConfig
+from jobs.backpressure import QueueLimits, has_ample_room, require_room
+from jobs.errors import IdempotencyMismatchError
+from jobs.ids import new_job_id
+from jobs.options import JobOptions
+from jobs.records import JobState, UnitState
+from jobs.rows import now
+from jobs.states import EventKind
+from jobs.tables import events, jobs, units
+
+SUBMISSION = 0x64646F72  # any number, the same in all processes: where it matters, one job is let in at a time
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """What tells a request that is sent again from a new one: the caller's key, and a digest of the body."""
+
+    key: str
+    digest: str
+
+
+def let_in(
+    connection: Connection,
+    owner: str,
+    config: DistillConfig,
+    options: JobOptions,
+    idempotency: Idempotency | None,
+    limits: QueueLimits,
+) -> tuple[str, bool]:
+    """Store a new job, unless the request came before; answer the job's id, and whether it is new.
+
+    Raises:
+        IdempotencyMismatchError: the key came before, with another body.
+        QueueFullError: as many jobs are queued as may be.
+    """
+    if idempotency or not has_ample_room(connection, owner, limits):
+        connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
+        before = find_submitted(connection, owner, idempotency) if idempotency else None
+        if before is not None:
+            return before, False
+        require_room(connection, owner, limits)
+    return _insert(connection, owner, config, _columns(options, idempotency)), True
+
+
+def find_submitted(connection: Connection, owner: str, idempotency: Idempotency) -> str | None:
+    """Find the job of a request that came before.
+
+    Raises:
+        IdempotencyMismatchError: the key came before, with another body.
+    """
+    same_key = select(jobs.c.id, jobs.c.request_digest).where(
+        jobs.c.owner == owner, jobs.c.idempotency_key == idempotency.key
+    )
+    row = connection.execute(same_key).one_or_none()
+    if row is None:
+        return None
+    if row.request_digest != idempotency.digest:
+        raise IdempotencyMismatchError(
+            f"the idempotency key {idempotency.key!r} came with another body, which made {row.id}; use a new key"
+        )
+    return str(row.id)
+
+
+def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> str:
+    """Write the job, the unit that a worker will begin with, and its first event, in one statement."""
+    job_id, first = new_job_id(), config.stages[0]
+    row = {"id": job_id, "owner": owner, "state": JobState.QUEUED, "stage": first, "n_events": 1, **columns}
+    unit = {"job_id": job_id, "stage": first, "index": 0, "of": 1, "state": UnitState.READY}
+    event = {"job_id": job_id, "sequence": 1, "kind": EventKind.QUEUED, "data": {}}
+    job = insert(jobs).values(row | {"config": config.model_dump(mode="json")}).returning(jobs.c.id).cte("job")
+    others = (insert(units).values(unit).cte("unit"), insert(events).values(event).cte("event"))
+    connection.execute(select(job).add_cte(*others))
+    return job_id
+
+
+def _columns(options: JobOptions, idempotency: Idempotency | None) -> Mapping[str, Any]:
+    deadline = options.queue_deadline_s
+    return {
+        "priority": options.priority.level,
+        "queue_deadline_at": now() + timedelta(seconds=deadline) if deadline else None,
+        "timeout_seconds": options.timeout_s,
+        "idempotency_key": idempotency.key if idempotency else None,
+        "request_digest": idempotency.digest if idempotency else None,
+    }
