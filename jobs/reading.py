@@ -15,9 +15,9 @@ from jobs.records import Failure, Job, JobState, StageUnits, UnitState
 from jobs.tables import figures, jobs, units
 
 
-def read_job(connection: Connection, job_id: str) -> Job:
+def read_job(connection: Connection, job_id: str, line: Line) -> Job:
     """Read one job that exists."""
-    return read_jobs(connection, select(*JOB).where(jobs.c.id == job_id), Line())[0]
+    return read_jobs(connection, select(*JOB).where(jobs.c.id == job_id), line)[0]
 
 
 def read_jobs(connection: Connection, query: Select[Any], line: Line) -> list[Job]:

@@ -58,7 +58,7 @@ class Store:
         """
         with self._engine.begin() as connection:
             job_id, is_new = let_in(connection, owner, config, options, idempotency, self._limits)
-        return Submitted(self.get(owner, job_id), is_new)
+            return Submitted(read_job(connection, job_id, self._line), is_new)
 
     def submitted(self, owner: str, idempotency: Idempotency) -> Job | None:
         """Find the job of a request that came before.
@@ -109,7 +109,7 @@ class Store:
                 move(connection, job, JobState.CANCELLED, EventKind.CANCELLED, {})
             elif job.state is JobState.RUNNING:
                 move(connection, job, JobState.CANCELLING, EventKind.CANCELLING, {})
-            return read_job(connection, job_id)
+            return read_job(connection, job_id, self._line)
 
     def events(self, owner: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """Read up to `limit` events behind the sequence number `after`, in order.
