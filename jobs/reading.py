@@ -59,12 +59,17 @@ def _stage_units(row: RowMapping) -> StageUnits:
         n_running=row["n_running"],
         n_done=row["n_done"],
         done=row["done"],
-        total=-(-row["total"] * n_units // n_told) if n_told else 0,  # units are alike: those that told speak for all
+        total=extrapolate(row["total"], n_units, n_told),
         attempts=row["attempts"],
         started_at=row["started_at"],
         finished_at=row["finished_at"] if row["n_done"] == n_units else None,
         peak_bytes=row["peak_bytes"],
     )
+
+
+def extrapolate(total: int, n_units: int, n_told: int) -> int:
+    """Say what all units make when `n_told` of them make `total`: they are alike, so those speak for all."""
+    return -(-total * n_units // n_told) if n_told else 0
 
 
 def _figures(connection: Connection, ids: Sequence[str]) -> Mapping[str, dict[str, float]]:
@@ -95,6 +100,8 @@ def _job(
         timeout_seconds=row["timeout_seconds"],
         expires_at=row["expires_at"],
         queue_position=position,
+        labels=row["labels"],
+        retried_from=row["retried_from"],
     )
 
 

@@ -4,15 +4,22 @@ Lock order, everywhere: a unit's row, then its job's row. The calls here lock th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, insert, select
 
 from ddoq.config import DistillConfig
 from jobs.backpressure import UNLIMITED, QueueLimits, require_room
-from jobs.errors import ArtifactExpiredError, IdempotencyMismatchError, JobEndedError, JobNotFoundError
+from jobs.errors import (
+    ArtifactExpiredError,
+    IdempotencyMismatchError,
+    JobDeletedError,
+    JobEndedError,
+    JobNotEndedError,
+    JobNotFoundError,
+)
 from jobs.ids import new_job_id
 from jobs.options import JobOptions
 from jobs.reading import read_job, read_jobs
@@ -20,6 +27,7 @@ from jobs.records import Artifact, Job, JobEvent, JobState, UnitState
 from jobs.rows import lock_job, move, now, record
 from jobs.states import TERMINAL, EventKind
 from jobs.tables import artifacts, events, jobs, units
+from jobs.tombstones import bury
 
 USUAL = JobOptions()
 SUBMISSION = 0x64646F72  # any number, the same in all processes: one job is let in at a time
@@ -41,8 +49,28 @@ class Submitted:
     is_new: bool
 
 
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs to list: those in one of the states, if any are named, that have all of the labels."""
+
+    states: frozenset[JobState] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class News:
+    """What happened to a job behind some event. `is_all` when the job has ended and no more of it follows."""
+
+    events: tuple[JobEvent, ...]
+    is_all: bool
+
+
 class Store:
-    """Jobs as their owners see them. Somebody else's job does not exist. Safe to share between threads."""
+    """Jobs as their owners see them. Somebody else's job does not exist. Safe to share between threads.
+
+    Every call that names a job raises JobNotFoundError where it is unknown or somebody else's, and JobDeletedError
+    where its owner deleted it.
+    """
 
     def __init__(self, engine: Engine, limits: QueueLimits = UNLIMITED) -> None:
         self._engine = engine
@@ -57,7 +85,12 @@ class Store:
         return self.submit_once(owner, config, options, None).job
 
     def submit_once(
-        self, owner: str, config: DistillConfig, options: JobOptions, idempotency: Idempotency | None
+        self,
+        owner: str,
+        config: DistillConfig,
+        options: JobOptions,
+        idempotency: Idempotency | None,
+        retried_from: str | None = None,
     ) -> Submitted:
         """Store a new job, unless the request came before: then find the job that it made.
 
@@ -70,7 +103,8 @@ class Store:
             before = _submitted_before(connection, owner, idempotency) if idempotency else None
             if before is None:
                 require_room(connection, owner, self._limits)
-            job_id = before or _insert(connection, owner, config, _columns(options, idempotency))
+            columns = {**_columns(options, idempotency), "retried_from": retried_from}
+            job_id = before or _insert(connection, owner, config, columns)
         return Submitted(self.get(owner, job_id), is_new=before is None)
 
     def submitted(self, owner: str, idempotency: Idempotency) -> Job | None:
@@ -84,33 +118,33 @@ class Store:
         return None if job_id is None else self.get(owner, job_id)
 
     def get(self, owner: str, job_id: str) -> Job:
-        """Read a job.
-
-        Raises:
-            JobNotFoundError: unknown, or somebody else's.
-        """
+        """Read a job."""
+        of_job = _of(owner).where(jobs.c.id == job_id)
         with self._engine.connect() as connection:
-            found = read_jobs(connection, _of(owner).where(jobs.c.id == job_id))
-        if not found:
-            raise JobNotFoundError(f"there is no job {job_id}")
+            found = read_jobs(connection, of_job.where(jobs.c.deleted_at.is_(None)))
+            if not found:
+                self._require(connection, owner, job_id)  # says which of both it is
+                raise JobNotFoundError(f"there is no job {job_id}")
         return found[0]
 
-    def page(self, owner: str, state: JobState | None, after: str | None, limit: int) -> tuple[list[Job], str | None]:
+    def page(self, owner: str, which: JobFilter, after: str | None, limit: int) -> tuple[list[Job], str | None]:
         """Read up to `limit` jobs, newest first, older than the job `after`; and what to pass as `after` for more."""
-        query = _of(owner).order_by(jobs.c.id.desc()).limit(limit + 1)
-        if state is not None:
-            query = query.where(jobs.c.state == state)
-        if after is not None:
-            query = query.where(jobs.c.id < after)
         with self._engine.connect() as connection:
-            found = read_jobs(connection, query)
+            found = read_jobs(connection, listing(owner, which, after, limit + 1))
         return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    def n_queued(self, owner: str) -> int:
+        """Count the owner's jobs that are queued."""
+        queued = select(func.count()).where(
+            jobs.c.owner == owner, jobs.c.state == JobState.QUEUED, jobs.c.deleted_at.is_(None)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(queued).scalar_one()
 
     def cancel(self, owner: str, job_id: str) -> Job:
         """Cancel a job: at once when nobody works on it, else as soon as the worker has stopped.
 
         Raises:
-            JobNotFoundError: unknown, or somebody else's.
             JobEndedError: it ended before.
         """
         with self._engine.begin() as connection:
@@ -124,23 +158,49 @@ class Store:
                 move(connection, job, JobState.CANCELLING, EventKind.CANCELLING, {})
             return read_job(connection, job_id)
 
-    def events(self, owner: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
-        """Read up to `limit` events behind the sequence number `after`, in order.
+    def delete(self, owner: str, job_id: str) -> None:
+        """Delete a job that has ended, with all that it made; what is left says that it was deleted.
 
         Raises:
-            JobNotFoundError: unknown, or somebody else's.
+            JobNotEndedError: it may still be run.
         """
+        with self._engine.begin() as connection:
+            self._require_ended(connection, owner, job_id)
+            bury(connection, job_id)
+
+    def ended(self, owner: str, job_id: str) -> Job:
+        """Read a job that has ended.
+
+        Raises:
+            JobNotEndedError: it may still be run.
+        """
+        with self._engine.connect() as connection:
+            self._require_ended(connection, owner, job_id)
+            return read_job(connection, job_id)
+
+    def events(self, owner: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        """Read up to `limit` events behind the sequence number `after`, in order."""
+        return list(self.news(owner, job_id, after, limit).events)
+
+    def news(self, owner: str, job_id: str, after: int, limit: int) -> News:
+        """Read up to `limit` events behind the sequence number `after`, in order, and whether those are the last."""
         query = select(events).where(events.c.job_id == job_id, events.c.sequence > after)
         with self._engine.connect() as connection:
-            self._require(connection, owner, job_id)
-            rows = connection.execute(query.order_by(events.c.sequence).limit(limit))
-            return [JobEvent(row.sequence, row.at, row.kind, row.data) for row in rows]
+            has_ended = self._require(connection, owner, job_id).state in TERMINAL  # asked first: events come with it
+            rows = connection.execute(query.order_by(events.c.sequence).limit(limit)).all()
+        found = tuple(JobEvent(row.sequence, row.at, row.kind, row.data) for row in rows)
+        return News(found, is_all=has_ended and len(found) < limit)
+
+    def kept_until(self, owner: str, job_id: str) -> datetime | None:
+        """Tell when the job's artifacts are deleted; none until it has ended."""
+        with self._engine.connect() as connection:
+            expires_at: datetime | None = self._require(connection, owner, job_id).expires_at
+        return expires_at
 
     def artifacts(self, owner: str, job_id: str) -> list[Artifact]:
         """Read what the job has made so far, by name.
 
         Raises:
-            JobNotFoundError: unknown, or somebody else's.
             ArtifactExpiredError: what it made was kept as long as things are, and is deleted.
         """
         query = select(artifacts).where(artifacts.c.job_id == job_id).order_by(artifacts.c.name)
@@ -152,9 +212,31 @@ class Store:
             rows = connection.execute(query)
             return [Artifact(row.name, row.key, row.size_bytes, row.sha256, row.media_type) for row in rows]
 
-    def _require(self, connection: Connection, owner: str, job_id: str) -> None:
-        if connection.execute(_of(owner).where(jobs.c.id == job_id)).one_or_none() is None:
+    def _require(self, connection: Connection, owner: str, job_id: str) -> Row[Any]:
+        columns = (jobs.c.state, jobs.c.expires_at, jobs.c.deleted_at)
+        row = connection.execute(select(*columns).where(jobs.c.owner == owner, jobs.c.id == job_id)).one_or_none()
+        if row is None:
             raise JobNotFoundError(f"there is no job {job_id}")
+        if row.deleted_at is not None:
+            raise JobDeletedError(f"job {job_id} was deleted at {row.deleted_at:%Y-%m-%d %H:%M} UTC")
+        return row
+
+    def _require_ended(self, connection: Connection, owner: str, job_id: str) -> None:
+        state = self._require(connection, owner, job_id).state
+        if state not in TERMINAL:
+            raise JobNotEndedError(f"job {job_id} is {state}; cancel it first, or wait for its end")
+
+
+def listing(owner: str, which: JobFilter, after: str | None, limit: int) -> Select[Any]:
+    """Select up to `limit` of an owner's jobs, newest first, older than the job `after`."""
+    wanted: list[ColumnElement[bool]] = [jobs.c.deleted_at.is_(None)]
+    if which.states:
+        wanted.append(jobs.c.state.in_(sorted(which.states)))
+    if which.labels:
+        wanted.append(jobs.c.labels.contains(dict(which.labels)))
+    if after is not None:
+        wanted.append(jobs.c.id < after)
+    return _of(owner).where(*wanted).order_by(jobs.c.id.desc()).limit(limit)
 
 
 def _of(owner: str) -> Select[Any]:
@@ -188,6 +270,7 @@ def _columns(options: JobOptions, idempotency: Idempotency | None) -> Mapping[st
         "priority": options.priority.level,
         "queue_deadline_at": now() + timedelta(seconds=deadline) if deadline else None,
         "timeout_seconds": options.timeout_s,
+        "labels": options.labels,
         "idempotency_key": idempotency.key if idempotency else None,
         "request_digest": idempotency.digest if idempotency else None,
     }
