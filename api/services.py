@@ -7,6 +7,8 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.cursors import Cursors
+from api.streams import Streams
+from api.watching import Watcher
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
 from jobs.keys import Keys
@@ -27,6 +29,9 @@ class Services:
     objects: ObjectStore
     queue: Queue
     cursors: Cursors
+    watcher: Watcher
+    streams: Streams
+    public_objects: ObjectStore | None  # under the address at which callers reach it, if they do
 
 
 def open_services(settings: Settings) -> Services:
@@ -40,7 +45,17 @@ def open_services(settings: Settings) -> Services:
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=Queue(make_celery(settings)),
         cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
+        watcher=Watcher(engine),
+        streams=Streams(),
+        public_objects=_open_public(settings),
     )
+
+
+def _open_public(settings: Settings) -> ObjectStore | None:
+    if settings.s3_public_endpoint is None:
+        return None
+    public = settings.model_copy(update={"s3_endpoint": settings.s3_public_endpoint})
+    return ObjectStore(make_s3_client(public), settings.s3_bucket)
 
 
 def _services_of(request: Request) -> Services:

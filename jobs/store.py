@@ -4,7 +4,7 @@ Lock order, everywhere: a unit's row, then its job's row. The calls here lock th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -54,7 +54,7 @@ class JobFilter:
     """Which jobs to list: those in one of the states, if any are named, that have all of the labels."""
 
     states: frozenset[JobState] = frozenset()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class Store:
             rows = connection.execute(query)
             return [Artifact(row.name, row.key, row.size_bytes, row.sha256, row.media_type) for row in rows]
 
-    def _require(self, connection: Connection, owner: str, job_id: str) -> Row[Any]:
+    def _require(self, connection: Connection, owner: str, job_id: str) -> Row[*tuple[Any, ...]]:
         columns = (jobs.c.state, jobs.c.expires_at, jobs.c.deleted_at)
         row = connection.execute(select(*columns).where(jobs.c.owner == owner, jobs.c.id == job_id)).one_or_none()
         if row is None:
@@ -232,8 +232,7 @@ def listing(owner: str, which: JobFilter, after: str | None, limit: int) -> Sele
     wanted: list[ColumnElement[bool]] = [jobs.c.deleted_at.is_(None)]
     if which.states:
         wanted.append(jobs.c.state.in_(sorted(which.states)))
-    if which.labels:
-        wanted.append(jobs.c.labels.contains(dict(which.labels)))
+    wanted += [jobs.c.labels.contains({key: value}) for key, value in sorted(which.labels)]
     if after is not None:
         wanted.append(jobs.c.id < after)
     return _of(owner).where(*wanted).order_by(jobs.c.id.desc()).limit(limit)
