@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from api.auth import Reader
 from api.errors import ArtifactNotFoundError
@@ -15,7 +15,10 @@ from api.ranges import applies, is_known, parse_range
 from api.services import Services, Using
 from api.shapes import show_artifacts
 from api.views import ArtifactList
+from jobs.artifacts import ObjectStore
 from jobs.records import Artifact
+
+SIGNED_SECONDS = 15 * 60
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/artifacts", tags=["artifacts"])
 
@@ -25,6 +28,7 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole file; its ETag is its sha256.", **_BYTES},
     206: {"description": "The bytes that Range asked for.", **_BYTES},
     304: {"description": "The file is the one that If-None-Match names."},
+    307: {"description": "The file is at `Location`, which is good for 15 minutes and needs no key."},
 }
 
 
@@ -35,8 +39,9 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
     responses=problems(401, 403, 404, 410),
 )
 def list_artifacts(caller: Reader, job_id: JobId, using: Using) -> ArtifactList:
-    """List names, sizes and checksums."""
-    return show_artifacts(job_id, using.store.artifacts(caller.owner, job_id))
+    """List names, sizes, checksums, and until when the files are kept."""
+    found = using.store.artifacts(caller.owner, job_id)
+    return show_artifacts(job_id, found, using.store.kept_until(caller.owner, job_id))
 
 
 @router.head(
@@ -70,11 +75,16 @@ def download_artifact(
     using: Using,
     range_: Annotated[str | None, Header(alias="Range", description="One range: `bytes=FIRST-LAST`.")] = None,
 ) -> Response:
-    """Download the whole file, or one range of it; a range of several is answered with the whole."""
+    """Download the whole file, or one range of it; a range of several is answered with the whole.
+
+    Where callers reach the object store themselves, they are sent there.
+    """
     artifact = _find(using, caller.owner, job_id, name)
     headers = _headers(artifact)
     if is_known(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    if using.public_objects:
+        return _redirect(using.public_objects, artifact)
     is_partial = applies(request.headers.get("if-range"), headers["ETag"])
     wanted = parse_range(range_, artifact.size_bytes) if is_partial else None
     if wanted is None:
@@ -103,13 +113,21 @@ def _headers(artifact: Artifact) -> dict[str, str]:
 
 def _described(artifact: Artifact, length: int) -> dict[str, str]:
     """Describe the body. A report is HTML from a job: a browser is told to store it, not to show it as ours."""
-    file_name = quote(artifact.name.rpartition("/")[2])
     return {
         "Content-Length": str(length),
         "Content-Type": artifact.media_type,
-        "Content-Disposition": f"attachment; filename*=UTF-8''{file_name}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{_file_name(artifact)}",
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def _file_name(artifact: Artifact) -> str:
+    return quote(artifact.name.rpartition("/")[2])
+
+
+def _redirect(objects: ObjectStore, artifact: Artifact) -> Response:
+    url = objects.presigned_url(artifact.key, _file_name(artifact), artifact.media_type, SIGNED_SECONDS)
+    return RedirectResponse(url, 307, {"Cache-Control": "no-store"})
 
 
 def _chunks(using: Services, artifact: Artifact, start: int, stop: int) -> Iterable[bytes]:

@@ -12,6 +12,7 @@
         ├── RangeNotSatisfiableError   request.range            416
         ├── InvalidRequestError        request.invalid          422
         ├── CursorError                request.cursor           422
+        ├── TooManyStreamsError        events.too_many_streams  429
         ├── DatabaseUnavailableError   database.unavailable     503
         └── NotReadyError              service.not_ready        503
 
@@ -20,6 +21,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ddoq.errors import DdoqError
 
@@ -102,6 +104,13 @@ class CursorError(RequestError):
     """The cursor was not given out for this list."""
 
     code = "request.cursor"
+
+
+class TooManyStreamsError(RequestError):
+    """The API key has as many streams of events open as it may."""
+
+    code = "events.too_many_streams"
+    hint: ClassVar[str] = "Close streams that nobody reads, or ask for lists of events instead."
 
 
 class DatabaseUnavailableError(RequestError):

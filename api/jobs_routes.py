@@ -1,20 +1,26 @@
-"""Jobs: submit, look, list, cancel, follow."""
+"""Jobs: submit, look, list, cancel, try again, delete."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from hashlib import sha256
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import JSONResponse
 
 from api.auth import Reader, Writer
 from api.bodies import json_body
+from api.listing import Paging
 from api.openapi import body_of, problems
 from api.paths import JobId
+from api.preferences import Preferences, wait_seconds
+from api.ranges import is_known
 from api.services import Services, Using
-from api.shapes import job_path, show_events, show_job
-from api.views import EventPage, JobPage, JobRequest, JobView
+from api.shapes import job_path, show_job, tag_of
+from api.views import JobPage, JobRequest, JobView
+from api.waiting import opaque, see_job
 from jobs.admission import admit
 from jobs.errors import JobEndedError
+from jobs.options import JobOptions
 from jobs.records import ApiKey, Job, JobState
 from jobs.states import TERMINAL
 from jobs.store import Submitted
@@ -38,23 +44,10 @@ IdempotencyKey = Annotated[
 ]
 
 
-class Paging(BaseModel):
-    """Which jobs to list."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    state: JobState | None = Field(None, description="Only jobs in this state.")
-    limit: int = Field(20, ge=1, le=100, description="Jobs a page.")
-    cursor: str | None = Field(None, max_length=200, description="The `next_cursor` of the page before.")
-
-
-class Following(BaseModel):
-    """Which events to list."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    after: int = Field(0, ge=0, lt=2**31, description="Only events with a higher sequence.")
-    limit: int = Field(100, ge=1, le=1000, description="Events an answer.")
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", description="The `ETag` of an answer that the caller has.")
+]
+_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as `If-None-Match` has it."}}
 
 
 @router.post(
@@ -63,7 +56,7 @@ class Following(BaseModel):
     summary="Ask for a distillation",
     status_code=202,
     response_description="The job is queued; `Location` says where to watch it.",
-    responses=problems(400, 401, 403, 413, 415, 422, 429),
+    responses=problems(400, 401, 403, 410, 413, 415, 422, 429),
     openapi_extra=body_of(JobRequest, EXAMPLE),
 )
 def submit_job(
@@ -79,12 +72,7 @@ def submit_job(
     with `Idempotency-Replayed: true`.
     """
     submitted = _submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
-    if submitted.is_new:
-        using.waker.wake()
-    else:
-        response.headers["Idempotency-Replayed"] = "true"
-    response.headers["Location"] = job_path(submitted.job.id)
-    return _show(submitted.job, response)
+    return _show_submitted(using, submitted, response)
 
 
 @router.get(
@@ -93,27 +81,47 @@ def submit_job(
     summary="List jobs, newest first",
     responses=problems(401, 403, 422),
 )
-def list_jobs(caller: Reader, paging: Annotated[Paging, Query()], using: Using) -> JobPage:
-    """List one's own jobs, page by page."""
-    listing = (caller.owner, paging.state or "")
+def list_jobs(caller: Reader, paging: Annotated[Paging, Query()], using: Using, response: Response) -> JobPage:
+    """List one's own jobs, page by page; `Link` leads to the next page, as `next_cursor` does."""
+    listing = (caller.owner, *paging.listing)
     after = using.cursors.unseal(paging.cursor, *listing) if paging.cursor else None
-    jobs, last = using.store.page(caller.owner, paging.state, after, paging.limit)
+    jobs, last = using.store.page(caller.owner, paging.which, after, paging.limit)
+    following = using.cursors.seal(last, *listing) if last else None
+    if following:
+        response.headers["Link"] = paging.following(following)
     now = datetime.now(UTC)
-    return JobPage(
-        data=[show_job(job, now) for job in jobs],
-        next_cursor=using.cursors.seal(last, *listing) if last else None,
-    )
+    return JobPage(data=[show_job(job, now) for job in jobs], next_cursor=following)
 
 
 @router.get(
     "/{job_id}",
     operation_id="get_job",
     summary="Look at a job",
-    responses=problems(401, 403, 404),
+    response_model=JobView,
+    responses={**_NOT_MODIFIED, **problems(401, 403, 404, 410)},
 )
-def get_job(caller: Reader, job_id: JobId, using: Using, response: Response) -> JobView:
-    """Answer 200 whatever became of the job; `Retry-After` while it has not ended."""
-    return _show(using.store.get(caller.owner, job_id), response)
+@router.head(
+    "/{job_id}",
+    operation_id="inspect_job",
+    summary="Ask whether a job has changed",
+    response_class=Response,
+    responses={**_NOT_MODIFIED, **problems(401, 403, 404, 410)},
+)
+async def get_job(
+    caller: Reader, job_id: JobId, using: Using, known: IfNoneMatch = None, preferences: Preferences = None
+) -> Response:
+    """Answer 200 whatever became of the job; `Retry-After` while it has not ended.
+
+    `ETag` is another whenever the answer is, but for the seconds of stages that run. With `Prefer: wait=SECONDS` the
+    answer comes when there is news.
+    """
+    seconds = wait_seconds(preferences)
+    shown = await see_job(using, caller.owner, job_id, known, seconds)
+    tag = tag_of(shown)
+    headers = _headers(shown, tag) | ({} if seconds is None else {"Preference-Applied": f"wait={seconds}"})
+    if is_known(known, opaque(tag)):
+        return Response(status_code=304, headers=headers)
+    return Response(shown.model_dump_json(), headers=headers, media_type=JSONResponse.media_type)
 
 
 @router.post(
@@ -122,7 +130,7 @@ def get_job(caller: Reader, job_id: JobId, using: Using, response: Response) -> 
     summary="Cancel a job",
     status_code=202,
     response_description="The job is `cancelling`: it stops at its next batch.",
-    responses={200: {"model": JobView, "description": "The job is cancelled."}, **problems(401, 403, 404, 409)},
+    responses={200: {"model": JobView, "description": "The job is cancelled."}, **problems(401, 403, 404, 409, 410)},
 )
 def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) -> JobView:
     """Stop a job. One that has succeeded, failed or expired is refused; one that is cancelled stays so."""
@@ -132,16 +140,39 @@ def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) 
     return _show(job, response)
 
 
-@router.get(
-    "/{job_id}/events",
-    operation_id="list_events",
-    summary="List what happened to a job",
-    responses=problems(401, 403, 404, 422),
+@router.post(
+    "/{job_id}/retry",
+    operation_id="retry_job",
+    summary="Try a job again",
+    status_code=202,
+    response_description="Another job is queued; `Location` says where to watch it.",
+    responses=problems(401, 403, 404, 409, 410, 422, 429),
 )
-def list_events(caller: Reader, job_id: JobId, following: Annotated[Following, Query()], using: Using) -> EventPage:
-    """List events, oldest first; ask again with `next_after` for more."""
-    events = using.store.events(caller.owner, job_id, following.after, following.limit)
-    return show_events(events, following.after)
+def retry_job(
+    caller: Writer,
+    job_id: JobId,
+    using: Using,
+    response: Response,
+    key: IdempotencyKey = None,
+) -> JobView:
+    """Queue a new job with the config of one that has ended, its labels and the way in which it was to be run.
+
+    It is checked as a new one is. The new job's `retried_from` names the old one, which stays as it is.
+    """
+    idempotency = Idempotency(key, sha256(f"retry {job_id}".encode()).hexdigest()) if key else None
+    return _show_submitted(using, _retry(using, caller.owner, job_id, idempotency), response)
+
+
+@router.delete(
+    "/{job_id}",
+    operation_id="delete_job",
+    summary="Delete a job",
+    status_code=204,
+    responses=problems(401, 403, 404, 409, 410),
+)
+def delete_job(caller: Writer, job_id: JobId, using: Using) -> None:
+    """Delete a job that has ended, its config, labels, events and files; from now on it is answered with 410."""
+    using.store.delete(caller.owner, job_id)
 
 
 def _submit(using: Services, owner: str, request: JobRequest, idempotency: Idempotency | None) -> Submitted:
@@ -154,6 +185,26 @@ def _submit(using: Services, owner: str, request: JobRequest, idempotency: Idemp
     return using.store.submit_once(owner, config, request.job, idempotency)
 
 
+def _retry(using: Services, owner: str, job_id: str, idempotency: Idempotency | None) -> Submitted:
+    """Queue another try that is admitted; one that was asked for before was, whatever has become of the job since."""
+    before = using.store.submitted(owner, idempotency) if idempotency else None
+    if before is not None:
+        return Submitted(before, is_new=False)
+    job = using.store.ended(owner, job_id)
+    admit(job.config, using.settings)
+    return using.store.submit_once(owner, job.config, _options(job), idempotency, retried_from=job.id)
+
+
+def _options(job: Job) -> JobOptions:
+    deadline = job.queue_deadline_at
+    return JobOptions(
+        priority=job.priority,
+        queue_deadline_s=round((deadline - job.created_at).total_seconds()) if deadline else None,
+        timeout_s=job.timeout_seconds,
+        labels=dict(job.labels),
+    )
+
+
 def _cancel(using: Services, caller: ApiKey, job_id: str) -> Job:
     try:
         return using.store.cancel(caller.owner, job_id)
@@ -164,7 +215,22 @@ def _cancel(using: Services, caller: ApiKey, job_id: str) -> Job:
         return job
 
 
+def _show_submitted(using: Services, submitted: Submitted, response: Response) -> JobView:
+    if submitted.is_new:
+        using.waker.wake()
+    else:
+        response.headers["Idempotency-Replayed"] = "true"
+    response.headers["Location"] = job_path(submitted.job.id)
+    return _show(submitted.job, response)
+
+
 def _show(job: Job, response: Response) -> JobView:
-    if job.state not in TERMINAL:
-        response.headers["Retry-After"] = POLL_SECONDS
-    return show_job(job, datetime.now(UTC))
+    shown = show_job(job, datetime.now(UTC))
+    response.headers.update(_headers(shown, tag_of(shown)))
+    return shown
+
+
+def _headers(job: JobView, tag: str) -> dict[str, str]:
+    return {"ETag": tag, "Cache-Control": "private, no-cache"} | (
+        {} if job.status in TERMINAL else {"Retry-After": POLL_SECONDS}
+    )

@@ -16,7 +16,8 @@ from ddoq.config import DistillConfig
 _REFERENCE = "#/components/schemas/{model}"
 
 TAGS = [
-    {"name": "jobs", "description": "Ask for a distillation, watch it, cancel it."},
+    {"name": "jobs", "description": "Ask for a distillation, watch it, cancel it, try it again, delete it."},
+    {"name": "installation", "description": "What this installation offers, who works, who you are, how much is left."},
     {"name": "artifacts", "description": "Download what a job made."},
     {"name": "api-keys", "description": "Create, list and revoke keys. Needs the scope `keys:manage`."},
     {"name": "health", "description": "For load balancers and supervisors; needs no key."},

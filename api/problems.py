@@ -26,12 +26,15 @@ from api.errors import (
     PathNotFoundError,
     RangeNotSatisfiableError,
     RequestError,
+    TooManyStreamsError,
 )
 from ddoq.errors import ConfigError, DatasetError, DdoqError, PriorError, TeacherError
 from jobs.errors import (
     ArtifactExpiredError,
     IdempotencyMismatchError,
+    JobDeletedError,
     JobEndedError,
+    JobNotEndedError,
     JobNotFoundError,
     KeyNotFoundError,
     KeyRejectedError,
@@ -55,7 +58,9 @@ STATUSES: Mapping[type[DdoqError], int] = {
     PathNotFoundError: 404,
     MethodNotAllowedError: 405,
     JobEndedError: 409,
+    JobNotEndedError: 409,
     ArtifactExpiredError: 410,
+    JobDeletedError: 410,
     BodyTooLargeError: 413,
     ContentTypeError: 415,
     RangeNotSatisfiableError: 416,
@@ -67,6 +72,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     PriorError: 422,
     TeacherError: 422,
     QueueFullError: 429,
+    TooManyStreamsError: 429,
     DdoqError: 500,
     StorageRefusedError: 500,
     DatabaseUnavailableError: 503,

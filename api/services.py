@@ -7,10 +7,13 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.cursors import Cursors
+from api.streams import Streams
 from api.waking import Waker
+from api.watching import Watcher
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
 from jobs.keys import Keys
+from jobs.positions import Line
 from jobs.queue import Queue, make_celery
 from jobs.schema import make_engine
 from jobs.settings import Settings
@@ -31,23 +34,36 @@ class Services:
     queue: Queue
     waker: Waker
     cursors: Cursors
+    watcher: Watcher
+    streams: Streams
+    public_objects: ObjectStore | None  # under the address at which callers reach it, if they do
 
 
 def open_services(settings: Settings) -> Services:
     """Make the drivers; none of them connects before it is used."""
     engine = make_engine(settings.database_url)
-    queue = Queue(make_celery(settings))
+    queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
     limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
     return Services(
         settings=settings,
         engine=engine,
-        store=Store(engine, limits, LINE_SECONDS),
+        store=Store(engine, limits, line),
         keys=Keys(engine, settings.key_pepper),
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=queue,
         waker=Waker(queue),
         cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
+        watcher=Watcher(engine, line),
+        streams=Streams(),
+        public_objects=_open_public(settings),
     )
+
+
+def _open_public(settings: Settings) -> ObjectStore | None:
+    if settings.s3_public_endpoint is None:
+        return None
+    public = settings.model_copy(update={"s3_endpoint": settings.s3_public_endpoint})
+    return ObjectStore(make_s3_client(public), settings.s3_bucket)
 
 
 async def _services_of(request: Request) -> Services:

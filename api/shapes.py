@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from hashlib import sha256
 from typing import Literal
 from urllib.parse import quote
 
@@ -42,6 +43,8 @@ def show_job(job: Job, now: datetime) -> JobView:
         queue_deadline_at=job.queue_deadline_at,
         timeout_s=job.timeout_seconds,
         expires_at=job.expires_at,
+        labels=dict(job.labels),
+        retried_from=job.retried_from,
         stages=[
             _show_stage(stage, job.stages.get(stage), end, has_ended=job.state in TERMINAL)
             for stage in job.config.stages
@@ -50,6 +53,15 @@ def show_job(job: Job, now: datetime) -> JobView:
         figures=dict(job.figures),
         links=_links(job.id),
     )
+
+
+def tag_of(job: JobView) -> str:
+    """Name what a job is answered with: another answer has another tag, but for the seconds of its stages.
+
+    The tag is weak for their sake: while a stage runs they grow with every answer.
+    """
+    lasting = job.model_dump_json(exclude={"stages": {"__all__": {"seconds"}}})
+    return f'W/"{sha256(lasting.encode()).hexdigest()[:32]}"'
 
 
 def _show_stage(stage: Stage, units: StageUnits | None, end: datetime, *, has_ended: bool) -> StageView:
@@ -93,17 +105,28 @@ def job_path(job_id: str) -> str:
 
 def _links(job_id: str) -> JobLinks:
     path = job_path(job_id)
-    return JobLinks(self=path, events=f"{path}/events", artifacts=f"{path}/artifacts", cancel=f"{path}/cancel")
+    return JobLinks(
+        self=path,
+        events=f"{path}/events",
+        artifacts=f"{path}/artifacts",
+        cancel=f"{path}/cancel",
+        retry=f"{path}/retry",
+    )
+
+
+def show_event(event: JobEvent) -> EventView:
+    """Show one event."""
+    return EventView(sequence=event.sequence, at=event.at, kind=event.kind, data=dict(event.data))
 
 
 def show_events(events: Iterable[JobEvent], after: int) -> EventPage:
     """Show events; `after` is where the caller stood."""
-    data = [EventView(sequence=e.sequence, at=e.at, kind=e.kind, data=dict(e.data)) for e in events]
+    data = [show_event(event) for event in events]
     return EventPage(data=data, next_after=data[-1].sequence if data else after)
 
 
-def show_artifacts(job_id: str, artifacts: Iterable[Artifact]) -> ArtifactList:
-    """Show the files of a job."""
+def show_artifacts(job_id: str, artifacts: Iterable[Artifact], expires_at: datetime | None) -> ArtifactList:
+    """Show the files of a job, which are kept until `expires_at`."""
     return ArtifactList(
         data=[
             ArtifactView(
@@ -111,6 +134,7 @@ def show_artifacts(job_id: str, artifacts: Iterable[Artifact]) -> ArtifactList:
                 size_bytes=artifact.size_bytes,
                 sha256=artifact.sha256,
                 media_type=artifact.media_type,
+                expires_at=expires_at,
                 download_url=f"{job_path(job_id)}/artifacts/{quote(artifact.name)}",
             )
             for artifact in artifacts

@@ -78,6 +78,7 @@ class JobLinks(View):
     events: str
     artifacts: str
     cancel: str
+    retry: str
 
 
 class JobView(View):
@@ -94,6 +95,8 @@ class JobView(View):
     queue_deadline_at: datetime | None = Field(description="It expires unless it has begun by then.")
     timeout_s: int | None = Field(description="It fails when it has not ended so many seconds after its first start.")
     expires_at: datetime | None = Field(description="Its artifacts are deleted then; null until it has ended.")
+    labels: dict[str, str] = Field(description="Those that it was submitted with.")
+    retried_from: str | None = Field(description="The job of which this one is another try.")
     config: DistillConfig = Field(description="The config as it is run, defaults filled in.")
     stages: list[StageView] = Field(description="Every step, in order.")
     error: FailureView | None = Field(description="Only when the job failed or expired.")
@@ -134,6 +137,7 @@ class ArtifactView(View):
     size_bytes: int
     sha256: str = Field(description="Hexadecimal; also the ETag of the download.")
     media_type: str
+    expires_at: datetime | None = Field(description="It is deleted then; null until the job has ended.")
     download_url: str = Field(description="Path on this server; needs the same API key.")
 
 

@@ -214,6 +214,23 @@ class ObjectStore:
 
         return chunks()
 
+    def presigned_url(self, key: str, file_name: str, media_type: str, seconds: int) -> str:
+        """Sign an address from which anybody downloads the object for so long; the server is not asked.
+
+        Args:
+            key: Of the object, which may not be there.
+            file_name: Under which a browser stores it; ASCII, quoted as in an address.
+            media_type: Sent with it.
+            seconds: For which the address is good.
+        """
+        asked = {
+            "Bucket": self._bucket,
+            "Key": key,
+            "ResponseContentDisposition": f"attachment; filename*=UTF-8''{file_name}",
+            "ResponseContentType": media_type,
+        }
+        return self._client.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds)
+
     def delete_prefix(self, prefix: str, keep: Collection[str] = ()) -> int:
         """Delete every object below the folder `prefix` that is not in `keep`; return how many."""
         doomed = [key for key in self.list_keys(prefix) if key not in keep]

@@ -4,6 +4,8 @@
     └── ServiceError
         ├── JobNotFoundError          job.not_found
         ├── JobEndedError             job.ended
+        ├── JobNotEndedError          job.not_ended
+        ├── JobDeletedError           job.deleted
         ├── LeaseLostError            job.lease_lost
         ├── AttemptsExhaustedError    job.attempts_exhausted
         ├── MemoryExhaustedError      job.out_of_memory
@@ -25,6 +27,8 @@
 The algorithm's own errors are in `ddoq.errors`; `docs/errors.md` lists them all.
 """
 
+from typing import ClassVar
+
 from ddoq.errors import DdoqError
 
 
@@ -44,6 +48,20 @@ class JobEndedError(ServiceError):
     """The job has ended, so it cannot be changed any more."""
 
     code = "job.ended"
+
+
+class JobNotEndedError(ServiceError):
+    """The job has not ended, so it can neither be tried again nor deleted."""
+
+    code = "job.not_ended"
+    hint: ClassVar[str] = "Cancel the job, or wait for its end."
+
+
+class JobDeletedError(ServiceError):
+    """The job was deleted by its owner, with all that it made."""
+
+    code = "job.deleted"
+    hint: ClassVar[str] = "Submit the config again, if you still need the job: the same seed makes the same archive."
 
 
 class LeaseLostError(ServiceError):

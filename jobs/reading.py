@@ -67,7 +67,7 @@ def _stage_units(row: Mapping[str, Any]) -> StageUnits:
         n_running=row["n_running"],
         n_done=row["n_done"],
         done=row["done"],
-        total=-(-row["total"] * n_units // n_told) if n_told else 0,  # units are alike: those that told speak for all
+        total=extrapolate(row["total"], n_units, n_told),
         attempts=row["attempts"],
         started_at=_moment(row["started_at"]),
         finished_at=_moment(row["finished_at"]) if row["n_done"] == n_units else None,
@@ -82,6 +82,11 @@ def _moment(text: str | None) -> datetime | None:
 def _figures(values: Mapping[str, float | str] | None) -> Mapping[str, float]:
     """Read numbers by name; JSON has those that are no numbers as text."""
     return {name: float(value) for name, value in sorted((values or {}).items())}
+
+
+def extrapolate(total: int, n_units: int, n_told: int) -> int:
+    """Say what all units make when `n_told` of them make `total`: they are alike, so those speak for all."""
+    return -(-total * n_units // n_told) if n_told else 0
 
 
 def _job(
@@ -104,6 +109,8 @@ def _job(
         timeout_seconds=row["timeout_seconds"],
         expires_at=row["expires_at"],
         queue_position=position,
+        labels=row["labels"],
+        retried_from=row["retried_from"],
     )
 
 

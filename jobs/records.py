@@ -64,7 +64,8 @@ class Job:
     """One distillation that somebody asked for.
 
     `stages` are those that have units yet; `figures` are the report's numbers by name, once there are any;
-    `queue_position` is 1 for the job that is begun next, and null unless it is queued.
+    `queue_position` is 1 for the job that is begun next, and null unless it is queued. `retried_from` is the job of
+    which this one is another try.
     """
 
     id: str
@@ -83,6 +84,8 @@ class Job:
     timeout_seconds: int | None
     expires_at: datetime | None
     queue_position: int | None
+    labels: Mapping[str, str]
+    retried_from: str | None
 
 
 @dataclass(frozen=True)

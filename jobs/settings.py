@@ -113,6 +113,11 @@ class Settings(BaseSettings):
         description="How often the whole bucket is compared with the database; no two services may share a bucket.",
     )
     cancel_grace_seconds: float = Field(30, gt=0, description="A worker that ignores a cancel this long is ended.")
+    s3_public_endpoint: str | None = Field(
+        None,
+        description="Address at which callers reach the object store: downloads are sent there by presigned URLs. "
+        "It must answer a range with 206. Default: they pass through the API.",
+    )
 
 
 def load_settings() -> Settings:

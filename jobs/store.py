@@ -4,13 +4,14 @@ Lock order, everywhere: a unit's row, then its job's row. The calls here lock th
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, select
 
 from ddoq.config import DistillConfig
 from jobs.backpressure import UNLIMITED, QueueLimits
-from jobs.errors import ArtifactExpiredError, JobEndedError, JobNotFoundError
+from jobs.errors import ArtifactExpiredError, JobDeletedError, JobEndedError, JobNotEndedError, JobNotFoundError
 from jobs.options import JobOptions
 from jobs.positions import Line
 from jobs.reading import JOB, read_job, read_jobs
@@ -19,6 +20,7 @@ from jobs.rows import lock_job, move, now
 from jobs.states import TERMINAL, EventKind
 from jobs.submitting import Idempotency, find_submitted, let_in
 from jobs.tables import artifacts, events, jobs
+from jobs.tombstones import bury
 
 USUAL = JobOptions()
 
@@ -31,13 +33,33 @@ class Submitted:
     is_new: bool
 
 
-class Store:
-    """Jobs as their owners see them. Somebody else's job does not exist. Safe to share between threads."""
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs to list: those in one of the states, if any are named, that have all of the labels."""
 
-    def __init__(self, engine: Engine, limits: QueueLimits = UNLIMITED, line_seconds: float = 0.0) -> None:
+    states: frozenset[JobState] = frozenset()
+    labels: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
+class News:
+    """What happened to a job behind some event. `is_all` when the job has ended and no more of it follows."""
+
+    events: tuple[JobEvent, ...]
+    is_all: bool
+
+
+class Store:
+    """Jobs as their owners see them. Somebody else's job does not exist. Safe to share between threads.
+
+    Every call that names a job raises JobNotFoundError where it is unknown or somebody else's, and JobDeletedError
+    where its owner deleted it.
+    """
+
+    def __init__(self, engine: Engine, limits: QueueLimits = UNLIMITED, line: Line | None = None) -> None:
         self._engine = engine
         self._limits = limits
-        self._line = Line(line_seconds)
+        self._line = line or Line()
 
     def submit(self, owner: str, config: DistillConfig, options: JobOptions = USUAL) -> Job:
         """Store a new job with the unit that a worker will begin with.
@@ -48,7 +70,12 @@ class Store:
         return self.submit_once(owner, config, options, None).job
 
     def submit_once(
-        self, owner: str, config: DistillConfig, options: JobOptions, idempotency: Idempotency | None
+        self,
+        owner: str,
+        config: DistillConfig,
+        options: JobOptions,
+        idempotency: Idempotency | None,
+        retried_from: str | None = None,
     ) -> Submitted:
         """Store a new job, unless the request came before: then find the job that it made.
 
@@ -57,8 +84,10 @@ class Store:
             QueueFullError: as many jobs are queued as may be.
         """
         with self._engine.begin() as connection:
-            job_id, is_new = let_in(connection, owner, config, options, idempotency, self._limits)
-            return Submitted(read_job(connection, job_id, self._line), is_new)
+            job_id, is_new = let_in(connection, owner, config, options, idempotency, self._limits, retried_from)
+            if is_new:
+                return Submitted(read_job(connection, job_id, self._line), is_new)
+        return Submitted(self.get(owner, job_id), is_new)
 
     def submitted(self, owner: str, idempotency: Idempotency) -> Job | None:
         """Find the job of a request that came before.
@@ -71,33 +100,33 @@ class Store:
         return None if job_id is None else self.get(owner, job_id)
 
     def get(self, owner: str, job_id: str) -> Job:
-        """Read a job.
-
-        Raises:
-            JobNotFoundError: unknown, or somebody else's.
-        """
+        """Read a job."""
+        of_job = _of(owner).where(jobs.c.id == job_id)
         with self._engine.connect() as connection:
-            found = read_jobs(connection, _of(owner, *JOB).where(jobs.c.id == job_id), self._line)
-        if not found:
-            raise JobNotFoundError(f"there is no job {job_id}")
+            found = read_jobs(connection, of_job.where(jobs.c.deleted_at.is_(None)), self._line)
+            if not found:
+                self._require(connection, owner, job_id)  # says which of both it is
+                raise JobNotFoundError(f"there is no job {job_id}")
         return found[0]
 
-    def page(self, owner: str, state: JobState | None, after: str | None, limit: int) -> tuple[list[Job], str | None]:
+    def page(self, owner: str, which: JobFilter, after: str | None, limit: int) -> tuple[list[Job], str | None]:
         """Read up to `limit` jobs, newest first, older than the job `after`; and what to pass as `after` for more."""
-        query = _of(owner, *JOB).order_by(jobs.c.id.desc()).limit(limit + 1)
-        if state is not None:
-            query = query.where(jobs.c.state == state)
-        if after is not None:
-            query = query.where(jobs.c.id < after)
         with self._engine.connect() as connection:
-            found = read_jobs(connection, query, self._line)
+            found = read_jobs(connection, listing(owner, which, after, limit + 1), self._line)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    def n_queued(self, owner: str) -> int:
+        """Count the owner's jobs that are queued."""
+        queued = select(func.count()).where(
+            jobs.c.owner == owner, jobs.c.state == JobState.QUEUED, jobs.c.deleted_at.is_(None)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(queued).scalar_one()
 
     def cancel(self, owner: str, job_id: str) -> Job:
         """Cancel a job: at once when nobody works on it, else as soon as the worker has stopped.
 
         Raises:
-            JobNotFoundError: unknown, or somebody else's.
             JobEndedError: it ended before.
         """
         with self._engine.begin() as connection:
@@ -111,23 +140,49 @@ class Store:
                 move(connection, job, JobState.CANCELLING, EventKind.CANCELLING, {})
             return read_job(connection, job_id, self._line)
 
-    def events(self, owner: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
-        """Read up to `limit` events behind the sequence number `after`, in order.
+    def delete(self, owner: str, job_id: str) -> None:
+        """Delete a job that has ended, with all that it made; what is left says that it was deleted.
 
         Raises:
-            JobNotFoundError: unknown, or somebody else's.
+            JobNotEndedError: it may still be run.
         """
+        with self._engine.begin() as connection:
+            self._require_ended(connection, owner, job_id)
+            bury(connection, job_id)
+
+    def ended(self, owner: str, job_id: str) -> Job:
+        """Read a job that has ended.
+
+        Raises:
+            JobNotEndedError: it may still be run.
+        """
+        with self._engine.connect() as connection:
+            self._require_ended(connection, owner, job_id)
+            return read_job(connection, job_id, self._line)
+
+    def events(self, owner: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        """Read up to `limit` events behind the sequence number `after`, in order."""
+        return list(self.news(owner, job_id, after, limit).events)
+
+    def news(self, owner: str, job_id: str, after: int, limit: int) -> News:
+        """Read up to `limit` events behind the sequence number `after`, in order, and whether those are the last."""
         query = select(events).where(events.c.job_id == job_id, events.c.sequence > after)
         with self._engine.connect() as connection:
-            self._require(connection, owner, job_id)
-            rows = connection.execute(query.order_by(events.c.sequence).limit(limit))
-            return [JobEvent(row.sequence, row.at, row.kind, row.data) for row in rows]
+            has_ended = self._require(connection, owner, job_id).state in TERMINAL  # asked first: events come with it
+            rows = connection.execute(query.order_by(events.c.sequence).limit(limit)).all()
+        found = tuple(JobEvent(row.sequence, row.at, row.kind, row.data) for row in rows)
+        return News(found, is_all=has_ended and len(found) < limit)
+
+    def kept_until(self, owner: str, job_id: str) -> datetime | None:
+        """Tell when the job's artifacts are deleted; none until it has ended."""
+        with self._engine.connect() as connection:
+            expires_at: datetime | None = self._require(connection, owner, job_id).expires_at
+        return expires_at
 
     def artifacts(self, owner: str, job_id: str) -> list[Artifact]:
         """Read what the job has made so far, by name.
 
         Raises:
-            JobNotFoundError: unknown, or somebody else's.
             ArtifactExpiredError: what it made was kept as long as things are, and is deleted.
         """
         query = select(artifacts).where(artifacts.c.job_id == job_id).order_by(artifacts.c.name)
@@ -139,10 +194,31 @@ class Store:
             rows = connection.execute(query)
             return [Artifact(row.name, row.key, row.size_bytes, row.sha256, row.media_type) for row in rows]
 
-    def _require(self, connection: Connection, owner: str, job_id: str) -> None:
-        if connection.execute(_of(owner).where(jobs.c.id == job_id)).one_or_none() is None:
+    def _require(self, connection: Connection, owner: str, job_id: str) -> Row[*tuple[Any, ...]]:
+        columns = (jobs.c.state, jobs.c.expires_at, jobs.c.deleted_at)
+        row = connection.execute(select(*columns).where(jobs.c.owner == owner, jobs.c.id == job_id)).one_or_none()
+        if row is None:
             raise JobNotFoundError(f"there is no job {job_id}")
+        if row.deleted_at is not None:
+            raise JobDeletedError(f"job {job_id} was deleted at {row.deleted_at:%Y-%m-%d %H:%M} UTC")
+        return row
+
+    def _require_ended(self, connection: Connection, owner: str, job_id: str) -> None:
+        state = self._require(connection, owner, job_id).state
+        if state not in TERMINAL:
+            raise JobNotEndedError(f"job {job_id} is {state}; cancel it first, or wait for its end")
 
 
-def _of(owner: str, *columns: ColumnElement[Any]) -> Select[Any]:
-    return select(*(columns or jobs.c)).where(jobs.c.owner == owner)
+def listing(owner: str, which: JobFilter, after: str | None, limit: int) -> Select[Any]:
+    """Select up to `limit` of an owner's jobs, newest first, older than the job `after`."""
+    wanted: list[ColumnElement[bool]] = [jobs.c.deleted_at.is_(None)]
+    if which.states:
+        wanted.append(jobs.c.state.in_(sorted(which.states)))
+    wanted += [jobs.c.labels.contains({key: value}) for key, value in sorted(which.labels)]
+    if after is not None:
+        wanted.append(jobs.c.id < after)
+    return _of(owner).where(*wanted).order_by(jobs.c.id.desc()).limit(limit)
+
+
+def _of(owner: str) -> Select[Any]:
+    return select(*JOB).where(jobs.c.owner == owner)

@@ -35,6 +35,7 @@ def let_in(
     options: JobOptions,
     idempotency: Idempotency | None,
     limits: QueueLimits,
+    retried_from: str | None = None,
 ) -> tuple[str, bool]:
     """Store a new job, unless the request came before; answer the job's id, and whether it is new.
 
@@ -48,7 +49,8 @@ def let_in(
         if before is not None:
             return before, False
         require_room(connection, owner, limits)
-    return _insert(connection, owner, config, _columns(options, idempotency)), True
+    columns = {**_columns(options, idempotency), "retried_from": retried_from}
+    return _insert(connection, owner, config, columns), True
 
 
 def find_submitted(connection: Connection, owner: str, idempotency: Idempotency) -> str | None:
@@ -88,6 +90,7 @@ def _columns(options: JobOptions, idempotency: Idempotency | None) -> Mapping[st
         "priority": options.priority.level,
         "queue_deadline_at": now() + timedelta(seconds=deadline) if deadline else None,
         "timeout_seconds": options.timeout_s,
+        "labels": options.labels,
         "idempotency_key": idempotency.key if idempotency else None,
         "request_digest": idempotency.digest if idempotency else None,
     }

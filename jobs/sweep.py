@@ -23,6 +23,7 @@ from jobs.records import UnitState
 from jobs.settings import Settings
 from jobs.states import CLAIMABLE
 from jobs.tables import jobs, units
+from jobs.tombstones import forget_deleted
 
 SWEEPING, CLEANING = 0x64646F71, 0x64646F74  # any numbers, the same in all processes
 
@@ -50,11 +51,15 @@ class Swept:
 
 @dataclass(frozen=True)
 class Cleared:
-    """What was deleted, by job: what an ended one did not hand out (`cleaned`), and all that was left (`emptied`)."""
+    """What was deleted, by job: what an ended one did not hand out (`cleaned`), and all that was left (`emptied`).
+
+    `n_forgotten` are tombstones of jobs that their owners had deleted.
+    """
 
     is_elected: bool
     cleaned: tuple[str, ...] = ()
     emptied: tuple[str, ...] = ()
+    n_forgotten: int = 0
 
 
 class Sweeper:
@@ -84,6 +89,7 @@ class Sweeper:
                 is_elected=True,
                 cleaned=_try(lambda: clean_ended(engine, objects, late), ()),
                 emptied=_try(lambda: delete_expired(engine, objects, settings.retention_days), ()),
+                n_forgotten=_try(lambda: forget_deleted(engine), 0),
             )
 
     def _do_all(self) -> Swept:

@@ -33,6 +33,7 @@ def test_artifacts_are_listed_with_size_and_checksum(client: TestClient, ann: He
                 "size_bytes": SIZE,
                 "sha256": SHA256,
                 "media_type": "application/zip",
+                "expires_at": None,
                 "download_url": url,
             }
         ]

@@ -218,7 +218,7 @@ def test_a_job_of_nobody_is_not_found_by_any_operation(
         for method, path, _ in operations(app)
         if "{job_id}" in path
     }
-    assert len(wrong) == 5
+    assert len(wrong) == 7
     assert not {case: reason for case, reason in wrong.items() if reason}
 
 

@@ -43,6 +43,8 @@ JOB = Job(
     timeout_seconds=90,
     expires_at=None,
     queue_position=4,
+    labels={"team": "vision"},
+    retried_from=None,
 )
 
 
@@ -120,7 +122,8 @@ def test_a_failed_job_shows_why() -> None:
 
 def test_a_name_is_quoted_in_its_download_url_but_for_slashes() -> None:
     artifact = Artifact("plots/a b?.svg", "jobs/job_1/k", 1, "00", "image/svg+xml")
-    assert show_artifacts("job_1", [artifact]).data[0].download_url == "/v1/jobs/job_1/artifacts/plots/a%20b%3F.svg"
+    shown = show_artifacts("job_1", [artifact], None).data[0]
+    assert shown.download_url == "/v1/jobs/job_1/artifacts/plots/a%20b%3F.svg"
 
 
 def test_events_say_where_to_go_on() -> None:

@@ -133,7 +133,7 @@ def test_a_job_is_submitted_with_how_it_is_to_be_run(tmp_path: Path) -> None:
         code, output = run("submit", str(file), "--priority", "high", "--timeout", "90", url=url)
     body = json.loads(sent[0])
     assert (code, output) == (0, "job_7\n")
-    assert body["job"] == {"priority": "high", "queue_deadline_s": None, "timeout_s": 90}
+    assert body["job"] == {"priority": "high", "queue_deadline_s": None, "timeout_s": 90, "labels": {}}
     assert body["dataset"]["uri"] == "file:///d.zip"
 
 

@@ -18,7 +18,7 @@ from jobs.errors import JobEndedError, LeaseLostError
 from jobs.leases import Leases
 from jobs.records import Claim, Failure, Job, JobState, Order
 from jobs.states import TERMINAL
-from jobs.store import Store
+from jobs.store import JobFilter, Store
 from jobs.sweep import Sweeper
 from tests.job_steps import CONFIG, expire, reach, split, take, units_of
 
@@ -164,7 +164,7 @@ class Storm:
     def cancel(self, seed: int) -> None:
         rng = random.Random(seed)
         while time.monotonic() < self.until:
-            jobs, _ = self.store.page("ada", None, None, 4)
+            jobs, _ = self.store.page("ada", JobFilter(), None, 4)
             with suppress(JobEndedError, IndexError):
                 self.store.cancel("ada", rng.choice(jobs).id)
             time.sleep(rng.random() / 20)
@@ -183,7 +183,7 @@ class Storm:
         found: list[Job] = []
         after = None
         while True:
-            page, after = self.store.page("ada", None, after, 100)
+            page, after = self.store.page("ada", JobFilter(), after, 100)
             found += page
             if after is None:
                 return found

@@ -9,7 +9,7 @@ from ddoq.events import Stage
 from jobs.errors import JobEndedError, JobNotFoundError
 from jobs.leases import Leases
 from jobs.records import Artifact, Failure, JobState, Order, UnitState
-from jobs.store import Store
+from jobs.store import JobFilter, Store
 from tests.job_steps import CONFIG, reach, succeed, take, units_of
 
 
@@ -65,7 +65,7 @@ def test_pages_run_through_all_jobs_of_the_owner_newest_first(store: Store) -> N
     store.submit("bob", CONFIG)
     found, after = [], None
     while True:
-        page, after = store.page("ada", None, after, 2)
+        page, after = store.page("ada", JobFilter(), after, 2)
         found += [job.id for job in page]
         if after is None:
             break
@@ -75,13 +75,15 @@ def test_pages_run_through_all_jobs_of_the_owner_newest_first(store: Store) -> N
 def test_a_full_last_page_is_the_last(store: Store) -> None:
     for _ in range(2):
         store.submit("ada", CONFIG)
-    assert store.page("ada", None, None, 2)[1] is None
+    assert store.page("ada", JobFilter(), None, 2)[1] is None
 
 
 def test_a_page_can_be_of_one_state(store: Store) -> None:
     waiting, cancelled = store.submit("ada", CONFIG), store.submit("ada", CONFIG)
     store.cancel("ada", cancelled.id)
-    assert [job.id for job in store.page("ada", JobState.QUEUED, None, 10)[0]] == [waiting.id]
+    assert [job.id for job in store.page("ada", JobFilter(states=frozenset({JobState.QUEUED})), None, 10)[0]] == [
+        waiting.id
+    ]
 
 
 def test_a_queued_job_is_cancelled_at_once(store: Store) -> None:

@@ -11,7 +11,7 @@ from jobs.backpressure import QueueLimits
 from jobs.errors import IdempotencyMismatchError, QueueFullError
 from jobs.leases import Leases
 from jobs.options import JobOptions, Priority
-from jobs.store import Store
+from jobs.store import JobFilter, Store
 from jobs.submitting import Idempotency
 from tests.job_steps import CONFIG, reach, split, take, units_of
 
@@ -45,7 +45,7 @@ def test_a_request_that_is_sent_again_makes_no_second_job(store: Store) -> None:
     (first, is_new), (second, is_new_again) = submit_once(store), submit_once(store)
     assert (is_new, is_new_again) == (True, False)
     assert first == second
-    assert len(store.page("ada", None, None, 10)[0]) == 1
+    assert len(store.page("ada", JobFilter(), None, 10)[0]) == 1
 
 
 def test_a_key_with_another_body_is_refused(store: Store) -> None:
