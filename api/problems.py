@@ -108,6 +108,7 @@ class Problem(BaseModel):
     title: str = Field(description="The kind of error in one sentence, the same each time.")
     status: int = Field(description="HTTP status.")
     detail: str = Field(description="What went wrong this time, and what to change.")
+    hint: str = Field(description="What to do about this kind of error, the same each time.")
     code: str = Field(description="Stable code, such as `dataset.outside_roots`.")
     request_id: str = Field(description="Names this request in the server's log; also the header X-Request-ID.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
@@ -128,6 +129,7 @@ def problem_response(request: Request, error: DdoqError) -> Response:
         title=(inspect.getdoc(kind) or "").partition("\n")[0],
         status=status,
         detail=str(error),
+        hint=error.hint,
         code=error.code,
         request_id=request.state.request_id,
         retryable=status in RETRYABLE,
