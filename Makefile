@@ -44,6 +44,14 @@ check: $(READY) ## check format, lint, types and import contracts
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
+.PHONY: openapi
+openapi: $(READY) ## write the description of the API into docs/openapi.json
+	$(RUN)/python -m tests.openapi_snapshot
+
+.PHONY: openapi-release
+openapi-release: $(READY) ## promise the API as it is: what later changes must not break
+	$(RUN)/python -m tests.openapi_snapshot --release
+
 .PHONY: bench-quantizer
 bench-quantizer: $(READY) ## compare the quantizer with faiss, scikit-learn and D4M's pass
 	$(RUN)/python benchmarks/quantizer.py --best --plot docs/images/quantizer.svg $(if $(DATA),--data $(DATA))

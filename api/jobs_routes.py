@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Reader, Writer
 from api.bodies import json_body
+from api.examples import REQUEST
 from api.openapi import body_of, problems
 from api.paths import JobId
+from api.problem_codes import REFUSALS
 from api.services import Services, Using
 from api.shapes import job_path, show_events, show_job
 from api.views import EventPage, JobPage, JobRequest, JobView
@@ -24,7 +26,6 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_SECONDS = "2"
-EXAMPLE = {"dataset": {"uri": "s3://datasets/flowers.zip"}, "images_per_class": 10}
 
 
 IdempotencyKey = Annotated[
@@ -64,8 +65,8 @@ class Following(BaseModel):
     summary="Ask for a distillation",
     status_code=202,
     response_description="The job is queued; `Location` says where to watch it.",
-    responses=problems(400, 401, 403, 413, 415, 422, 429),
-    openapi_extra=body_of(JobRequest, EXAMPLE),
+    responses=problems(400, 401, 403, 413, 415, 422, 429, *REFUSALS),
+    openapi_extra=body_of(JobRequest, REQUEST),
 )
 def submit_job(
     caller: Writer,
