@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from api.examples import EXAMPLES
 from api.problem_codes import codes_of, kinds_by_code
 from api.problems import MEDIA_TYPE, title_of
 
@@ -87,6 +88,7 @@ def complete(operation: Operation, others: Iterable[Operation]) -> None:
         if MEDIA_TYPE in answer.get("content", {}):
             _add_codes(operation, status, answer)
         else:
+            _add_example(answer)
             _add_links(operation, answer, others)
 
 
@@ -123,6 +125,17 @@ def _add_codes(operation: Operation, status: str, answer: dict[str, Any]) -> Non
     answer["content"] = {MEDIA_TYPE: {**content, "examples": examples}}
 
 
+def _add_example(answer: dict[str, Any]) -> None:
+    if (view := _view(answer)) in EXAMPLES:
+        answer["content"]["application/json"]["examples"] = {view: {"$ref": f"#/components/examples/{view}"}}
+
+
+def _view(answer: dict[str, Any]) -> str:
+    """Name the view that an answer shows; empty for another."""
+    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    return str(schema.get("$ref", "")).rpartition("/")[2]
+
+
 def _add_links(operation: Operation, answer: dict[str, Any], others: Iterable[Operation]) -> None:
     links = dict(_onward(answer, others))
     if operation.id in _NEXT:
@@ -136,8 +149,7 @@ def _add_links(operation: Operation, answer: dict[str, Any], others: Iterable[Op
 
 def _onward(answer: dict[str, Any], others: Iterable[Operation]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Link an answer that shows a thing to every operation on that thing alone."""
-    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-    named = _NAMED_BY.get(schema.get("$ref", "").rpartition("/")[2])
+    named = _NAMED_BY.get(_view(answer))
     for other in others:
         if named and _in_path(other) == [named]:
             parameters = {f"path.{named}": "$response.body#/id"}

@@ -1,11 +1,12 @@
-"""The description of the API as a page: Swagger UI, served whole from here, under a policy that lets nothing else in."""
+"""The description of the API as a page: Swagger UI, all of it from here, under a policy that lets nothing else in."""
 
 from importlib.resources import files
-from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from swagger_ui_bundle import swagger_ui_path
+
+from api.errors import PathNotFoundError
 
 router = APIRouter(include_in_schema=False)
 
@@ -21,6 +22,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
@@ -37,8 +39,10 @@ def start() -> Response:
 
 
 @router.get("/docs/{name}")
-def send_asset(name: Literal["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"]) -> FileResponse:
-    """Serve one of the three files of Swagger UI that the page needs; its own page would load from elsewhere."""
+def send_asset(name: str) -> FileResponse:
+    """Serve a file of Swagger UI that the page needs; its own page would load from elsewhere."""
+    if name not in ASSETS:
+        raise PathNotFoundError(f"nothing is at /docs/{name}; /docs is the page")
     return FileResponse(swagger_ui_path / name, headers=HEADERS)
 
 

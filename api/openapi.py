@@ -71,7 +71,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title,
             version=app.version,
-            description=f"{app.description}\n\n{describe_codes()}",
+            description=app.description,
             routes=app.routes,
             tags=app.openapi_tags,
         )
@@ -95,8 +95,7 @@ def _add_schemas(document: dict[str, Any]) -> None:
         ref_template=_REFERENCE,
     )
     schemas = {**document["components"]["schemas"], **extra["$defs"]}
-    for name, example in EXAMPLES.items():
-        schemas[name]["examples"] = [example()]
+    schemas[Problem.__name__]["description"] += f"\n\n{describe_codes()}"
     document["components"]["schemas"] = dict(sorted(schemas.items()))
 
 
@@ -107,7 +106,7 @@ def _operations(document: dict[str, Any]) -> Iterator[Operation]:
 
 
 def _add_components(document: dict[str, Any]) -> None:
-    """Put what operations share into one place: headers, and an example of every problem that one is known to give."""
+    """Put what operations share into one place: headers, and examples of answers and of problems."""
     told = {
         code
         for operation in _operations(document)
@@ -116,4 +115,7 @@ def _add_components(document: dict[str, Any]) -> None:
     }
     kinds = kinds_by_code()
     document["components"]["headers"] = dict(HEADERS)
-    document["components"]["examples"] = {code: example_of(kinds[code]) for code in sorted(told)}
+    document["components"]["examples"] = {
+        **{name: {"value": example()} for name, example in EXAMPLES.items()},
+        **{code: example_of(kinds[code]) for code in sorted(told)},
+    }

@@ -123,4 +123,4 @@ def example_of(kind: type[DdoqError]) -> dict[str, Any]:
 def describe_codes() -> str:
     """List every code as a table in Markdown."""
     rows = [f"| `{kind.code}` | {title_of(kind)} | {kind.hint} |" for _, kind in sorted(kinds_by_code().items())]
-    return "\n".join(("## Codes", "", "| code | meaning | what to do |", "|---|---|---|", *rows))
+    return "\n".join(("| code | meaning | what to do |", "|---|---|---|", *rows))

@@ -39,7 +39,7 @@ from typing import ClassVar
 
 
 class DdoqError(Exception):
-    """Something that the caller can understand and act on. `hint`: what to do about it, in one imperative sentence."""
+    """What nobody foresaw; the base of everything that a caller can understand and act on, by its `hint`."""
 
     code: ClassVar[str] = "internal"
     hint: ClassVar[str] = "Look in the server's log under the request_id, and report what it says."
