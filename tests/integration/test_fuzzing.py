@@ -39,5 +39,5 @@ def test_no_request_that_the_description_allows_or_forbids_is_answered_against_i
     run = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(SETTINGS), "run", f"{live}/openapi.json"]
     options = ["--seed", SEED, "--max-examples", EXAMPLES, "--max-time", SECONDS, "--continue-on-failure"]
     headers = [f"--header=Authorization:{key_for('ann')['Authorization']}"]
-    answer = subprocess.run([*run, *options, *headers], cwd=tmp_path, capture_output=True, text=True)
+    answer = subprocess.run([*run, *options, *headers], check=False, cwd=tmp_path, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
