@@ -107,15 +107,17 @@ def _operations(document: dict[str, Any]) -> Iterator[Operation]:
 
 def _add_components(document: dict[str, Any]) -> None:
     """Put what operations share into one place: headers, and examples of answers and of problems."""
-    told = {
-        code
-        for operation in _operations(document)
-        for answer in operation.description["responses"].values()
-        for code in answer.get("x-codes", ())
+    answers = [a for operation in _operations(document) for a in operation.description["responses"].values()]
+    sent = {name for answer in answers for name in answer["headers"]}
+    shown = {
+        name for answer in answers for content in answer.get("content", {}).values() for name in _examples(content)
     }
     kinds = kinds_by_code()
-    document["components"]["headers"] = dict(HEADERS)
+    document["components"]["headers"] = {name: HEADERS[name] for name in sorted(sent & HEADERS.keys())}
     document["components"]["examples"] = {
-        **{name: {"value": example()} for name, example in EXAMPLES.items()},
-        **{code: example_of(kinds[code]) for code in sorted(told)},
+        name: {"value": EXAMPLES[name]()} if name in EXAMPLES else example_of(kinds[name]) for name in sorted(shown)
     }
+
+
+def _examples(content: Mapping[str, Any]) -> list[str]:
+    return [name for name, example in content.get("examples", {}).items() if "$ref" in example]
