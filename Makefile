@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-SOURCES := ddoq jobs api worker cli migrations tests benchmarks
+SHIPPED := ddoq jobs api worker cli migrations
+SOURCES := $(SHIPPED) tests benchmarks
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -38,11 +39,30 @@ chaos: $(READY) ## break a service of four workers for MINUTES (30) and account 
 	OMP_NUM_THREADS=1 $(RUN)/python -m tests.kill.chaos --minutes $(or $(MINUTES),30) --jobs $(or $(JOBS),300) $(OPTIONS)
 
 .PHONY: check
-check: $(READY) ## check format, lint, types and import contracts
+check: $(READY) ## check format, lint, types, import contracts, and for known weaknesses
 	$(RUN)/ruff format --check $(SOURCES)
 	$(RUN)/ruff check $(SOURCES)
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	$(RUN)/bandit --quiet --recursive $(SHIPPED) --configfile pyproject.toml
+	$(RUN)/python .ci/audit.py
+
+.PHONY: audit
+audit: $(READY) ## ask for known advisories against the pinned packages; fails where none can be asked
+	$(RUN)/python .ci/audit.py --required
+
+.PHONY: fuzz
+fuzz: $(READY) ## send the API what its description allows and forbids, EXAMPLES (200) an operation, SECONDS (1800) at most
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),200) FUZZ_SECONDS=$(or $(SECONDS),1800) FUZZ_SEED=$(or $(SEED),1) \
+		$(RUN)/pytest tests/integration/test_fuzzing.py
+
+.PHONY: openapi
+openapi: $(READY) ## write the description of the API into docs/openapi.json
+	$(RUN)/python -m tests.openapi_snapshot
+
+.PHONY: openapi-release
+openapi-release: $(READY) ## promise the API as it is: what later changes must not break
+	$(RUN)/python -m tests.openapi_snapshot --release
 
 .PHONY: bench-quantizer
 bench-quantizer: $(READY) ## compare the quantizer with faiss, scikit-learn and D4M's pass

@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from api import artifact_routes, event_routes, health, installation_routes, jobs_routes, key_routes
+from api import artifact_routes, docs_page, event_routes, health, installation_routes, jobs_routes, key_routes
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
 from api.problems import HANDLERS
 from api.request_id import RequestId
@@ -36,7 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         openapi_tags=TAGS,
         responses=ANY_PROBLEM,
-        docs_url=None,  # both pages would load scripts from elsewhere
+        docs_url=None,  # both pages would load scripts from elsewhere; ours is api.docs_page
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         exception_handlers=HANDLERS,
     )
     app.state.services = open_services(settings or load_settings())
-    for routes in (jobs_routes, event_routes, artifact_routes, installation_routes, key_routes, health):
+    for routes in (jobs_routes, event_routes, artifact_routes, installation_routes, key_routes, health, docs_page):
         app.include_router(routes.router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]  # the framework's own way to extend it
     return app

@@ -23,7 +23,7 @@ SIGNED_SECONDS = 15 * 60
 router = APIRouter(prefix="/v1/jobs/{job_id}/artifacts", tags=["artifacts"])
 
 Name = Annotated[str, Path(description="As listed; may hold slashes.")]
-_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _DOWNLOADS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole file; its ETag is its sha256.", **_BYTES},
     206: {"description": "The bytes that Range asked for.", **_BYTES},
@@ -49,7 +49,7 @@ def list_artifacts(caller: Reader, job_id: JobId, using: Using) -> ArtifactList:
     operation_id="inspect_artifact",
     summary="Ask for a file's size and checksum",
     response_class=Response,
-    responses=problems(401, 403, 404, 410),
+    responses={304: _DOWNLOADS[304], **problems(401, 403, 404, 410)},
 )
 def inspect_artifact(request: Request, caller: Reader, job_id: JobId, name: Name, using: Using) -> Response:
     """Answer as a download of the whole file would, without its bytes."""

@@ -1,6 +1,6 @@
 """Bytes of a body to a checked model. Ours, not the framework's: the key is checked before a body is read."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from email.message import Message
 from typing import Any, TypeVar
 
@@ -12,6 +12,16 @@ from api.errors import BodyTooLargeError, ContentTypeError, Fault, InvalidReques
 from api.problems import summarise
 
 MAX_BODY_BYTES = 1024 * 1024
+
+_KINDS: Mapping[type, str] = {
+    bool: "boolean",  # before int, which it is too
+    int: "number",
+    float: "number",
+    str: "string",
+    dict: "object",
+    list: "list",
+    type(None): "null",
+}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,7 +41,8 @@ def parse(model: type[Model], body: bytes) -> Model:
 
     Raises:
         NotJsonError: the body is not JSON in UTF-8.
-        InvalidRequestError: fields are missing, unknown or out of bounds, or a text holds a NUL character.
+        InvalidRequestError: fields are missing, unknown, of another type or out of bounds, or a text holds a NUL
+            character.
     """
     try:
         value = from_json(body, allow_inf_nan=False)
@@ -43,10 +54,15 @@ def parse(model: type[Model], body: bytes) -> Model:
     if faults:
         raise InvalidRequestError(summarise(faults), faults)
     try:
-        return model.model_validate_json(body)
+        found = model.model_validate_json(body)
     except ValidationError as error:
         faults = [_fault(found, value) for found in error.errors(include_url=False, include_input=False)]
         raise InvalidRequestError(summarise(faults), faults) from None
+    taken = found.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    faults = [Fault(pointer, "type", message) for pointer, message in _mistaken(value, taken, "")]
+    if faults:
+        raise InvalidRequestError(summarise(faults), faults)
+    return found
 
 
 def _require_json(content_type: str | None) -> None:
@@ -77,6 +93,22 @@ def _nuls(value: Any, pointer: str) -> list[str]:
     return []
 
 
+def _mistaken(given: Any, taken: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """Find what was taken for another type, as `true` for 1: the description of the API allows no such thing."""
+    if isinstance(given, dict) and isinstance(taken, dict):
+        for key in given.keys() & taken.keys():
+            yield from _mistaken(given[key], taken[key], _below(pointer, key))
+    elif isinstance(given, list) and isinstance(taken, list):
+        for index, pair in enumerate(zip(given, taken, strict=False)):
+            yield from _mistaken(*pair, _below(pointer, index))
+    elif (kind := _kind(given)) != (wanted := _kind(taken)):
+        yield pointer, f"is a {kind}; send a {wanted}"
+
+
+def _kind(value: Any) -> str:
+    return next(name for kind, name in _KINDS.items() if isinstance(value, kind))
+
+
 def _fault(found: ErrorDetails, body: Any) -> Fault:
     return Fault(_pointer(found["loc"], body, is_missing=found["type"] == "missing"), found["type"], found["msg"])
 
@@ -85,7 +117,7 @@ def _pointer(place: Sequence[str | int], body: Any, *, is_missing: bool) -> str:
     """Write where a fault is as a JSON pointer, without pydantic's names of union members."""
     pointer, node = "", body
     for depth, part in enumerate(place):
-        holds_part = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int)
+        holds_part = part in (range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ())
         if holds_part and isinstance(node, dict | list):
             pointer, node = _below(pointer, part), node[part]  # type: ignore[index]  # checked the line above
         elif is_missing and depth == len(place) - 1:

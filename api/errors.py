@@ -39,6 +39,7 @@ class RequestError(DdoqError):
     """The request cannot be answered as it is."""
 
     code = "request.refused"
+    hint = "Change the request as the message says."
 
     def __init__(self, message: str, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -50,60 +51,70 @@ class NotJsonError(RequestError):
     """The body is not JSON."""
 
     code = "request.not_json"
+    hint = "Send one JSON object in UTF-8."
 
 
 class MissingKeyError(RequestError):
     """The request carries no API key."""
 
     code = "auth.missing_key"
+    hint = "Send `Authorization: Bearer ddoq_…`."
 
 
 class PathNotFoundError(RequestError):
     """There is nothing at this path."""
 
     code = "request.path"
+    hint = "Look the path up in `/openapi.json`."
 
 
 class ArtifactNotFoundError(RequestError):
     """The job has no artifact of this name."""
 
     code = "artifact.not_found"
+    hint = "List the names with `GET /v1/jobs/{id}/artifacts`."
 
 
 class MethodNotAllowedError(RequestError):
     """The path is known, but not with this method."""
 
     code = "request.method"
+    hint = "Use a method of the header `Allow`."
 
 
 class BodyTooLargeError(RequestError):
     """The body is larger than is read here."""
 
     code = "request.too_large"
+    hint = "Send less than 1 MiB: data goes into the dataset, not into the body."
 
 
 class ContentTypeError(RequestError):
     """The body is not declared as JSON."""
 
     code = "request.content_type"
+    hint = "Send `Content-Type: application/json`."
 
 
 class RangeNotSatisfiableError(RequestError):
     """The Range header asks for bytes that the artifact does not have, or is malformed."""
 
     code = "request.range"
+    hint = "Ask for `bytes=FIRST-LAST` within the size that `Content-Range` names."
 
 
 class InvalidRequestError(RequestError):
     """Fields of the body or parameters of the query are missing, unknown or out of bounds."""
 
     code = "request.invalid"
+    hint = "Correct each field that `errors` names by its pointer, within the bounds that it says."
 
 
 class CursorError(RequestError):
     """The cursor was not given out for this list."""
 
     code = "request.cursor"
+    hint = "Send `next_cursor` as it came, with the same filters, or begin without one."
 
 
 class TooManyStreamsError(RequestError):
@@ -117,9 +128,11 @@ class DatabaseUnavailableError(RequestError):
     """The database does not answer."""
 
     code = "database.unavailable"
+    hint = "Try again after `Retry-After`."
 
 
 class NotReadyError(RequestError):
     """Something that the service needs is missing or does not answer."""
 
     code = "service.not_ready"
+    hint = "Start or repair what `errors` names: `database`, `schema`, `storage` or `broker`."

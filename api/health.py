@@ -18,7 +18,7 @@ async def is_alive() -> Alive:
     return Alive(status="ok")
 
 
-@router.get("/readyz", operation_id="is_ready", summary="Can it do its work?", responses=problems(503))
+@router.get("/readyz", operation_id="is_ready", summary="Can it do its work?", responses=problems(NotReadyError))
 def is_ready(using: Using) -> Ready:
     """Ask the database, the object store and the broker."""
     faults = [fault for fault in (_schema(using), _storage(using), _broker(using)) if fault]

@@ -9,10 +9,12 @@ from fastapi.responses import JSONResponse
 
 from api.auth import Reader, Writer
 from api.bodies import json_body
+from api.examples import REQUEST
 from api.listing import Paging
 from api.openapi import body_of, problems
 from api.paths import JobId
 from api.preferences import Preferences, wait_seconds
+from api.problem_codes import REFUSALS
 from api.ranges import is_known
 from api.services import Services, Using
 from api.shapes import job_path, show_job, tag_of
@@ -29,7 +31,6 @@ from jobs.submitting import Idempotency
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_SECONDS = "2"
-EXAMPLE = {"dataset": {"uri": "s3://datasets/flowers.zip"}, "images_per_class": 10}
 
 
 IdempotencyKey = Annotated[
@@ -56,8 +57,8 @@ _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as
     summary="Ask for a distillation",
     status_code=202,
     response_description="The job is queued; `Location` says where to watch it.",
-    responses=problems(400, 401, 403, 410, 413, 415, 422, 429),
-    openapi_extra=body_of(JobRequest, EXAMPLE),
+    responses=problems(400, 401, 403, 410, 413, 415, 422, 429, *REFUSALS),
+    openapi_extra=body_of(JobRequest, REQUEST),
 )
 def submit_job(
     caller: Writer,

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from api.auth import KeyManager, require_scopes
 from api.bodies import json_body
+from api.examples import NEW_KEY
 from api.openapi import body_of, problems
 from api.paths import KeyId
 from api.services import Using
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/v1/api-keys", tags=["api-keys"])
     status_code=201,
     response_description="The key, with its secret, which is shown this once.",
     responses=problems(400, 401, 403, 413, 415, 422),
-    openapi_extra=body_of(NewKey, {"name": "training pipeline", "scopes": ["jobs:read", "jobs:write"]}),
+    openapi_extra=body_of(NewKey, NEW_KEY),
 )
 def create_api_key(
     caller: KeyManager, new: Annotated[NewKey, Depends(json_body(NewKey))], using: Using, response: Response

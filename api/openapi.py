@@ -1,6 +1,6 @@
-"""The description of the API: what the framework derives, and what it cannot know of bodies and problems."""
+"""The description of the API: what the framework derives, and what it cannot know of bodies, problems and headers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -9,9 +9,13 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.problems import MEDIA_TYPE, Problem
+from api.described import HEADERS, Operation, complete
+from api.examples import EXAMPLES
+from api.problem_codes import describe_codes, example_of, kinds_by_code
+from api.problems import MEDIA_TYPE, Problem, status_of
 from api.views import JobRequest, NewKey
 from ddoq.config import DistillConfig
+from ddoq.errors import DdoqError
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -29,7 +33,9 @@ class, watch the job, download the archive.
 
 Every error is an RFC 9457 problem document with a stable `code`. A job that failed or expired is not a failed
 request: it is answered with 200, `status: "failed"` or `"expired"`, and an `error` whose code is from the same list.
-Times are RFC 3339 in UTC."""
+Times are RFC 3339 in UTC.
+
+Fields and codes may be added to answers; none is removed or changes its meaning within `/v1`."""
 
 
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=Problem.__name__)}}}
@@ -38,9 +44,19 @@ ANY_PROBLEM: dict[int | str, dict[str, Any]] = {"default": {"description": "Any 
 """Every operation's; without it, the framework would describe errors of its own."""
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the problems that an operation is known to answer with."""
-    return {status: {"description": HTTPStatus(status).phrase, "content": _PROBLEM} for status in statuses}
+def problems(*answers: int | type[DdoqError]) -> dict[int | str, dict[str, Any]]:
+    """Describe the problems that an operation is known to answer with.
+
+    Args:
+        answers: A status, for the codes that any such operation answers with; or a kind of error, for its own code.
+    """
+    found: dict[int | str, dict[str, Any]] = {}
+    for answer in answers:
+        status = answer if isinstance(answer, int) else status_of(answer)
+        described = found.setdefault(status, {"description": HTTPStatus(status).phrase, "content": _PROBLEM})
+        if not isinstance(answer, int):
+            described.setdefault("x-codes", []).append(answer.code)
+    return found
 
 
 def body_of(model: type[BaseModel], example: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,18 +70,55 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """Write the OpenAPI document, once."""
     if app.openapi_schema is None:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
         )
-        _, extra = models_json_schema(
-            [
-                (Problem, "serialization"),
-                (DistillConfig, "validation"),
-                (JobRequest, "validation"),
-                (NewKey, "validation"),
-            ],
-            ref_template=_REFERENCE,
-        )
-        schemas = document["components"]["schemas"]
-        document["components"]["schemas"] = dict(sorted({**schemas, **extra["$defs"]}.items()))
+        _add_schemas(document)
+        operations = list(_operations(document))
+        for operation in operations:
+            complete(operation, operations)
+        _add_components(document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _add_schemas(document: dict[str, Any]) -> None:
+    _, extra = models_json_schema(
+        [
+            (Problem, "serialization"),
+            (DistillConfig, "validation"),
+            (JobRequest, "validation"),
+            (NewKey, "validation"),
+        ],
+        ref_template=_REFERENCE,
+    )
+    schemas = {**document["components"]["schemas"], **extra["$defs"]}
+    schemas[Problem.__name__]["description"] += f"\n\n{describe_codes()}"
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+
+
+def _operations(document: dict[str, Any]) -> Iterator[Operation]:
+    for path, methods in document["paths"].items():
+        for method, description in methods.items():
+            yield Operation(method.upper(), path, description)
+
+
+def _add_components(document: dict[str, Any]) -> None:
+    """Put what operations share into one place: headers, and examples of answers and of problems."""
+    answers = [a for operation in _operations(document) for a in operation.description["responses"].values()]
+    sent = {name for answer in answers for name in answer["headers"]}
+    shown = {
+        name for answer in answers for content in answer.get("content", {}).values() for name in _examples(content)
+    }
+    kinds = kinds_by_code()
+    document["components"]["headers"] = {name: HEADERS[name] for name in sorted(sent & HEADERS.keys())}
+    document["components"]["examples"] = {
+        name: {"value": EXAMPLES[name]()} if name in EXAMPLES else example_of(kinds[name]) for name in sorted(shown)
+    }
+
+
+def _examples(content: Mapping[str, Any]) -> list[str]:
+    return [name for name, example in content.get("examples", {}).items() if "$ref" in example]

@@ -1,7 +1,7 @@
 """Every error becomes one RFC 9457 document: ours, the framework's, and what nobody foresaw."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -114,6 +114,7 @@ class Problem(BaseModel):
     title: str = Field(description="The kind of error in one sentence, the same each time.")
     status: int = Field(description="HTTP status.")
     detail: str = Field(description="What went wrong this time, and what to change.")
+    hint: str = Field(description="What to do about this kind of error, the same each time.")
     code: str = Field(description="Stable code, such as `dataset.outside_roots`.")
     request_id: str = Field(description="Names this request in the server's log; also the header X-Request-ID.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
@@ -125,21 +126,31 @@ def status_of(kind: type[DdoqError]) -> int:
     return next(STATUSES[base] for base in kind.__mro__ if base in STATUSES)
 
 
-def problem_response(request: Request, error: DdoqError) -> Response:
-    """Write an error as a problem document, with the headers that its status asks for."""
-    kind = type(error)
+def title_of(kind: type[DdoqError]) -> str:
+    """Say in one sentence what a kind of error is."""
+    return (inspect.getdoc(kind) or "").partition("\n")[0]
+
+
+def write_problem(kind: type[DdoqError], detail: str, request_id: str, faults: Sequence[Fault]) -> Problem:
+    """Write an error as a problem document."""
     status = status_of(kind)
-    problem = Problem(
-        type=f"urn:ddoq:error:{error.code}",
-        title=(inspect.getdoc(kind) or "").partition("\n")[0],
+    return Problem(
+        type=f"urn:ddoq:error:{kind.code}",
+        title=title_of(kind),
         status=status,
-        detail=str(error),
-        code=error.code,
-        request_id=request.state.request_id,
+        detail=detail,
+        hint=kind.hint,
+        code=kind.code,
+        request_id=request_id,
         retryable=status in RETRYABLE,
-        errors=[FaultView(pointer=f.pointer, code=f.code, message=f.message) for f in _faults(error)],
+        errors=[FaultView(pointer=f.pointer, code=f.code, message=f.message) for f in faults],
     )
-    return Response(problem.model_dump_json(), status, _headers(error, status), MEDIA_TYPE)
+
+
+def problem_response(request: Request, error: DdoqError) -> Response:
+    """Answer with an error's problem document, and with the headers that its status asks for."""
+    problem = write_problem(type(error), str(error), request.state.request_id, _faults(error))
+    return Response(problem.model_dump_json(), problem.status, _headers(error, problem.status), MEDIA_TYPE)
 
 
 def _faults(error: DdoqError) -> tuple[Fault, ...]:

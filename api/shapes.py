@@ -18,6 +18,7 @@ from api.views import (
     StageView,
     UnitCounts,
 )
+from ddoq.errors import hint_of
 from ddoq.events import Stage
 from jobs.records import ApiKey, Artifact, Failure, Job, JobEvent, StageUnits
 from jobs.states import TERMINAL
@@ -96,7 +97,13 @@ def _seconds(units: StageUnits, end: datetime) -> float | None:
 
 
 def _show_failure(failure: Failure) -> FailureView:
-    return FailureView(code=failure.code, stage=failure.stage, message=failure.message, retryable=failure.retryable)
+    return FailureView(
+        code=failure.code,
+        stage=failure.stage,
+        message=failure.message,
+        hint=hint_of(failure.code),
+        retryable=failure.retryable,
+    )
 
 
 def job_path(job_id: str) -> str:

@@ -67,7 +67,8 @@ class FailureView(View):
 
     code: str
     stage: Stage | None
-    message: str = Field(description="What went wrong and what to change.")
+    message: str = Field(description="What went wrong this time, and what to change.")
+    hint: str = Field(description="What to do about this kind of failure, the same each time.")
     retryable: bool = Field(description="Whether the same job may succeed when submitted again.")
 
 

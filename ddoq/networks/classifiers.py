@@ -40,7 +40,7 @@ def read_classifier(name: str) -> PretrainedConfig:
     """
     try:
         if Path(name).is_dir():
-            found: PretrainedConfig = AutoConfig.from_pretrained(name, local_files_only=True, **NO_CODE)
+            found: PretrainedConfig = AutoConfig.from_pretrained(name, local_files_only=True, **NO_CODE)  # nosec B615
         else:
             found = AutoConfig.for_model(name)
     except (OSError, ValueError, KeyError) as error:

@@ -16,7 +16,7 @@ from jobs.records import Artifact, Claim
 from jobs.settings import Settings
 from tests.job_steps import put_artifact
 
-PROBLEM_FIELDS = {"type", "title", "status", "detail", "code", "request_id", "retryable", "errors"}
+PROBLEM_FIELDS = {"type", "title", "status", "detail", "hint", "code", "request_id", "retryable", "errors"}
 CONFIG = {"dataset": {"uri": "s3://datasets/flowers.zip"}}
 
 

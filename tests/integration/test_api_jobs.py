@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.services import Services
 from ddoq.config import DistillConfig
+from ddoq.errors import DatasetNotFoundError
 from ddoq.events import Stage
 from jobs.leases import Leases
 from jobs.queue import QUEUE
@@ -90,6 +91,7 @@ def test_a_failed_job_is_answered_with_200_and_its_error(
         "code": "dataset.not_found",
         "stage": "read",
         "message": "nothing is there",
+        "hint": DatasetNotFoundError.hint,
         "retryable": False,
     }
 

@@ -25,6 +25,7 @@ def test_a_job_on_a_full_disk_fails_with_that_word_and_one_after_it_succeeds(
     job = lone.until_ended(submit(lone, config))
     assert job.status == "failed"
     assert job.error
+    assert job.error.code == "worker.disk_full"
     assert "No space left on device" in job.error.message
     assert_whole(lone, job.id)
     filler.unlink()

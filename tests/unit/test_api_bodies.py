@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from api.bodies import parse
 from api.errors import InvalidRequestError, NotJsonError
@@ -29,6 +30,9 @@ def test_a_body_becomes_a_config_with_its_defaults() -> None:
         ({"images_per_class": 1_000_000}, ["/images_per_class"]),
         ({"images_per_class": "ten"}, ["/images_per_class"]),
         ({"images_per_class": None}, ["/images_per_class"]),
+        ({"images_per_class": "10"}, ["/images_per_class"]),
+        ({"seed": "1"}, ["/seed"]),
+        ({"seed": True}, ["/seed"]),
         ({"images_per_class": {}}, ["/images_per_class"]),
         ({"images_per_class": {"cat": 0, "dog": 1}}, ["/images_per_class/cat"]),
         ({"images_per_class": [5, 0]}, ["/images_per_class/1"]),
@@ -75,3 +79,13 @@ def test_what_is_no_json_is_refused_as_such(body: bytes) -> None:
 def test_no_bytes_whatever_break_the_reader(body: bytes) -> None:
     with pytest.raises((NotJsonError, InvalidRequestError)):
         parse(DistillConfig, body)
+
+
+class Side(BaseModel):
+    sides: tuple[int, int]
+
+
+def test_a_list_that_is_too_short_is_named_by_its_missing_place() -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        parse(Side, b'{"sides": [1]}')
+    assert [fault.pointer for fault in refused.value.faults] == ["/sides/1"]

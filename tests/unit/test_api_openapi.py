@@ -6,23 +6,19 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import openapi_spec_validator
 import pytest
 
-from api.app import create_app
-from jobs.settings import Settings
+import api.views
+from api.problem_codes import kinds_by_code
+from api.problems import Problem
+from tests.openapi_snapshot import describe_api
+from tests.unit.test_error_docs import rows
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    settings = Settings(
-        database_url="postgresql://nowhere/nothing",
-        broker_url="redis://nowhere",
-        s3_bucket="nothing",
-        s3_access_key="nobody",
-        s3_secret_key="secret",
-        key_pepper="a pepper of sixteen",
-    )
-    return create_app(settings).openapi()
+    return describe_api()
 
 
 def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -85,13 +81,14 @@ def test_every_answer_in_json_has_a_shape(document: dict[str, Any]) -> None:
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    known = {f"#/components/{kind}/{name}" for kind, named in document["components"].items() for name in named}
     assert set(references(document)) <= known
 
 
-def test_every_shape_is_used(document: dict[str, Any]) -> None:
-    used = {reference.rpartition("/")[2] for reference in references(document)}
-    assert set(document["components"]["schemas"]) == used
+@pytest.mark.parametrize("kind", ["schemas", "headers", "examples"])
+def test_everything_shared_is_used(document: dict[str, Any], kind: str) -> None:
+    used = {reference.rpartition("/")[2] for reference in references(document) if f"/{kind}/" in reference}
+    assert set(document["components"][kind]) == used
 
 
 def test_the_body_of_a_job_is_the_config_with_its_defaults_optional_and_how_to_run_it(document: dict[str, Any]) -> None:
@@ -100,6 +97,71 @@ def test_the_body_of_a_job_is_the_config_with_its_defaults_optional_and_how_to_r
     schemas = document["components"]["schemas"]
     assert schemas["JobRequest"]["required"] == schemas["DistillConfig"]["required"] == ["dataset"]
     assert set(schemas["JobRequest"]["properties"]) == {*schemas["DistillConfig"]["properties"], "job"}
+
+
+def test_the_description_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    openapi_spec_validator.validate(document)
+
+
+def test_every_code_that_is_documented_with_a_status_is_named_by_an_operation(document: dict[str, Any]) -> None:
+    named = {
+        code
+        for operation in operations(document)
+        for a in operation["responses"].values()
+        for code in a.get("x-codes", ())
+    }
+    told = {code for code, row in rows().items() if row["status"] and not row["meaning"].startswith("Base of")}
+    assert told - named == set()
+
+
+def test_every_answer_that_is_a_problem_names_its_codes_and_shows_each(document: dict[str, Any]) -> None:
+    for operation in operations(document):
+        for answer in operation["responses"].values():
+            content = answer.get("content", {}).get("application/problem+json")
+            if content:
+                assert set(content["examples"]) == set(answer["x-codes"])
+                assert all(f"`{code}`" in answer["description"] for code in answer["x-codes"])
+
+
+def test_every_example_of_a_problem_is_one(document: dict[str, Any]) -> None:
+    examples = document["components"]["examples"]
+    codes = kinds_by_code().keys() & examples.keys()
+    assert len(codes) > 20
+    for code in codes:
+        example = examples[code]
+        problem = Problem.model_validate(example["value"])
+        assert (problem.code, problem.hint) == (code, kinds_by_code()[code].hint)
+
+
+def test_every_example_of_an_answer_has_the_shape_of_the_answer(document: dict[str, Any]) -> None:
+    examples = {name: one["value"] for name, one in document["components"]["examples"].items() if name[0].isupper()}
+    assert len(examples) >= 6
+    for name, example in examples.items():
+        view = getattr(api.views, name).model_validate(example)
+        assert set(view.model_dump(mode="json")) == set(example)
+
+
+def test_every_answer_says_how_its_request_is_called(document: dict[str, Any]) -> None:
+    answers = [answer for operation in operations(document) for answer in operation["responses"].values()]
+    assert all("X-Request-ID" in answer["headers"] for answer in answers)
+
+
+def test_a_new_job_leads_to_all_that_can_be_done_with_it(document: dict[str, Any]) -> None:
+    links = document["paths"]["/v1/jobs"]["post"]["responses"]["202"]["links"]
+    assert {"get_job", "cancel_job", "list_events", "list_artifacts"} <= set(links)
+    assert links["cancel_job"]["parameters"] == {"path.job_id": "$response.body#/id"}
+
+
+def test_the_page_after_is_a_link(document: dict[str, Any]) -> None:
+    links = document["paths"]["/v1/jobs"]["get"]["responses"]["200"]["links"]
+    assert links["next"]["parameters"] == {"query.cursor": "$response.body#/next_cursor"}
+
+
+def test_every_operation_says_which_scope_it_needs(document: dict[str, Any]) -> None:
+    for operation in operations(document):
+        scopes = [scope for need in operation.get("security", ()) for scope in need["ApiKey"]]
+        assert all(f"`{scope}`" in operation["description"] for scope in scopes)
 
 
 def test_importing_the_api_loads_no_torch() -> None:

@@ -6,6 +6,7 @@ import pytest
 from api.shapes import show_artifacts, show_events, show_job
 from api.views import StageView
 from ddoq.config import DistillConfig
+from ddoq.errors import DatasetNotFoundError
 from ddoq.events import Stage
 from ddoq.prior_config import FitPrior
 from ddoq.teacher_config import TrainedTeacher
@@ -116,6 +117,7 @@ def test_a_failed_job_shows_why() -> None:
         "code": "dataset.not_found",
         "stage": Stage.READ,
         "message": "nothing is there",
+        "hint": DatasetNotFoundError.hint,
         "retryable": False,
     }
 

@@ -1,0 +1,62 @@
+"""Schemathesis against the live service: every check of its own, every operation, and the links between them."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from jobs.records import Artifact
+
+SETTINGS = Path(__file__).parents[1] / "schemathesis.toml"
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "2")  # of each operation
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "50"))  # in all, at most
+SEED = os.environ.get("FUZZ_SEED", "1")
+
+OF_A_FILE = """
+[[operations]]
+include-path = "/v1/jobs/{{job_id}}/artifacts/{{name}}"
+parameters = {{ "path.job_id" = "{job_id}", "path.name" = "{name}" }}
+"""
+
+
+@pytest.fixture
+def live(app: FastAPI) -> Iterator[str]:
+    """Serve the application on a port of its own. No worker runs: jobs stay queued."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.parametrize("phases", ["examples,coverage,fuzzing", "stateful"], ids=["alone", "by links"])
+def test_no_request_is_answered_against_the_description(
+    live: str,
+    ann: dict[str, str],
+    job_id: str,
+    make_artifact: Callable[[str, bytes], Artifact],
+    tmp_path: Path,
+    phases: str,
+) -> None:
+    config = tmp_path / "schemathesis.toml"
+    name = make_artifact("archive.zip", b"content").name
+    config.write_text(SETTINGS.read_text("utf-8") + OF_A_FILE.format(job_id=job_id, name=name), "utf-8")
+    run = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", f"{live}/openapi.json"]
+    options = ["--phases", phases, "--seed", SEED, "--max-examples", EXAMPLES, "--max-time", str(SECONDS // 2)]
+    headers = [f"--header=Authorization:{ann['Authorization']}"]
+    answer = subprocess.run([*run, *options, *headers], check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert re.search(r"\d+ generated, \d+ passed", answer.stdout), answer.stdout

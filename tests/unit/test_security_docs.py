@@ -1,0 +1,24 @@
+"""docs/security.md against the tests that it names."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+PAGE = (TESTS.parent / "docs" / "security.md").read_text("utf-8")
+NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(test_\w+)`", PAGE)))
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_every_test_that_is_named_exists(file: str, name: str) -> None:
+    assert f"def {name}(" in (TESTS / file).read_text("utf-8")
+
+
+def test_every_risk_of_the_list_is_there() -> None:
+    assert re.findall(r"^\| API(\d+) ", PAGE, re.MULTILINE) == [str(number) for number in range(1, 11)]
+
+
+def test_every_row_names_a_test() -> None:
+    rows = [row for row in PAGE.splitlines() if row.startswith("| ") and not row.startswith(("| risk", "| rule"))]
+    assert [row for row in rows if "::test_" not in row] == []
