@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from ddoq.errors import DamagedArchiveError, NotAnArchiveError
-from ddoq.images import UnreadableImageError
+from ddoq.image_rules import UnreadableImageError
 from ddoq.sources import LINK, SPECIAL_FILE, Entry, Load, LocalFile, LocalFolder, Member
 from ddoq.tars import BLOCK, Kind, TarMember, is_header, read_members
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from ddoq.config import DatasetConfig
 from ddoq.errors import DamagedArchiveError, NoColumnError
-from ddoq.images import UnreadableImageError
+from ddoq.image_rules import UnreadableImageError
 from ddoq.layouts import SPLITS, Encoded, LeftOut, Split, choose_classes, require_test, validation_steps
 from ddoq.sources import LocalFile, LocalFolder
 

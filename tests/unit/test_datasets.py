@@ -9,7 +9,7 @@ import pytest
 from ddoq.config import DatasetConfig
 from ddoq.datasets import Dataset, open_dataset, require_images
 from ddoq.errors import DamagedArchiveError, DatasetChangedError, EmptyClassError, NoClassesError, NotAnArchiveError
-from ddoq.images import MAX_BYTES
+from ddoq.image_rules import MAX_BYTES
 from ddoq.layouts import Encoded
 from tests.pictures import access_to, members, png, write_folder, write_tar, write_zip
 
