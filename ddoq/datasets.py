@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 from ddoq.config import DatasetConfig
 from ddoq.containers import Container, is_parquet, open_container
 from ddoq.errors import BadImagesError, DatasetChangedError, EmptyClassError
-from ddoq.image_rules import MAX_BYTES, Aspect, BadImage, UnreadableImageError
+from ddoq.image_rules import MAX_BYTES, TOO_LARGE, Aspect, BadImage, UnreadableImageError
 from ddoq.layouts import Encoded, Layout, LeftOut, Split, is_hidden, is_image_name, lay_out, list_images
 from ddoq.sources import Access, Folder, Load, LocalFile, Member, open_source
 
@@ -130,7 +130,8 @@ class FolderReader:
         for member, label in members if places is None else members[places.start : places.stop]:
             key = member.name.removeprefix(self.layout.prefixes[split])
             if keys is None or key in keys:
-                yield Encoded(key, label, find(member) if member.size <= MAX_BYTES else _refuse_size)
+                load = find(member) if member.size <= MAX_BYTES else _refuse_size
+                yield Encoded(key, label, load, member.size)
 
     def _in_order(self, split: Split) -> list[tuple[Member, int]]:
         labelled = [(member, label) for label, members in enumerate(self.layout.members[split]) for member in members]
@@ -231,4 +232,4 @@ def _open_tables(
 
 
 def _refuse_size() -> NoReturn:
-    raise UnreadableImageError(f"the file is larger than the {MAX_BYTES >> 20} MiB that are read")
+    raise UnreadableImageError(TOO_LARGE)

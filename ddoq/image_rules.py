@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 MAX_PIXELS: Final = 64_000_000
 MAX_BYTES: Final = 64 * 2**20
+TOO_LARGE: Final = f"the file is larger than the {MAX_BYTES >> 20} MiB that are read"
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 Aspect = Literal["crop", "pad"]
 

@@ -22,11 +22,12 @@ NOT_CHOSEN: Final = "images of classes that class_names leaves out"
 
 @dataclass(frozen=True)
 class Encoded:
-    """A labelled image that is not decoded yet. `load` may be called in any thread."""
+    """A labelled image that is not decoded yet. `load` may be called in any thread and gives `n_bytes`, where known."""
 
     key: str
     label: int
     load: Load
+    n_bytes: int = 0
 
 
 class LeftOut:

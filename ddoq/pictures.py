@@ -9,11 +9,26 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from ddoq.image_rules import FORMATS, MAX_PIXELS, Aspect, UnreadableImageError
 
+# Loaded at once: for a format that it lacks Pillow would load all that it has.
+_PLUGINS: Final = (
+    *(BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin),
+    *(PpmImagePlugin, TiffImagePlugin, WebPImagePlugin),
+)
+_PIXELS_AT_A_TIME: Final = 1 << 20
 _MID_GREY: Final = "#808080"
 _REDUCING_GAP: Final = 3.0  # Pillow: with 3.0 and more the result is almost that of fair resampling
 _ORIENTATION_TAG: Final = 0x0112
@@ -31,6 +46,7 @@ _PILLOW_RAISES: Final = (
     ArithmeticError, AssertionError, AttributeError, EOFError, Image.DecompressionBombError, LookupError, MemoryError,
     OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 _IGNORE_PILLOW: Final = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -62,8 +78,10 @@ def decode(data: bytes, resolution: int, aspect: Aspect = "crop") -> tuple[Image
         raise
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"not an image in a format that is read ({', '.join(FORMATS)})") from error
+    except MemoryError as error:
+        raise UnreadableImageError("it takes more memory to decode than an image is given") from error
     except _PILLOW_RAISES as error:
-        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
+        raise UnreadableImageError(_ADDRESS.sub("", f"{type(error).__name__}: {error}")) from error
 
 
 def fit_square(image: Image.Image, resolution: int) -> Image.Image:
@@ -124,7 +142,13 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _scale_16_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    scaled = (values.clip(0, 65535) + 128) // 257
-    scaled[values == image.info.get("transparency", -1)] = 255
-    return Image.fromarray(scaled.astype(np.uint8))
+    """Scale some rows at a time: as integers that do not overflow, all of them would take four times the image."""
+    import numpy as np  # late, for no other image needs it
+
+    scaled, n_rows = Image.new("L", image.size), max(1, _PIXELS_AT_A_TIME // image.width)
+    for top in range(0, image.height, n_rows):
+        values = np.asarray(image.crop((0, top, image.width, min(top + n_rows, image.height)))).astype(np.int64)
+        rows = (values.clip(0, 65535) + 128) // 257
+        rows[values == image.info.get("transparency", -1)] = 255
+        scaled.paste(Image.fromarray(rows.astype(np.uint8)), (0, top))
+    return scaled

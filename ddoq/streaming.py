@@ -1,42 +1,75 @@
 """Encoded images -> samples, decoded a bounded way ahead of the consumer."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-import numpy as np
 import torch
 
-from ddoq.image_rules import Aspect, BadImage, UnreadableImageError
+from ddoq.decoding import decoders
+from ddoq.decoding_frames import Refused
+from ddoq.image_rules import MAX_BYTES, TOO_LARGE, Aspect, BadImage, UnreadableImageError
 from ddoq.layouts import Encoded
-from ddoq.pictures import decode
 from ddoq.types import Sample
 
-_AHEAD: Final = 4  # images in flight for each thread
+AHEAD: Final = 2  # batches in flight for each thread
+MAX_BATCH: Final = 16  # images that one child decodes at a time
+_BATCH_BYTES: Final = 1 << 20  # of encoded images, and of pixels
 
 
 def decode_ahead(
     encoded: Iterator[Encoded], resolution: int, aspect: Aspect, n_threads: int
 ) -> Generator[Sample | BadImage, None, None]:
-    """Decode in threads and yield in order, with a bounded number of images between the reader and the consumer."""
-    pool, window = ThreadPoolExecutor(n_threads, "decode"), deque[Future[Sample | BadImage]]()
+    """Load in threads, decode in child processes, and yield in order, a bounded number of images ahead."""
+    pool, window = ThreadPoolExecutor(n_threads, "decode"), deque[Future[list[Sample | BadImage]]]()
     try:
-        for image in encoded:
-            window.append(pool.submit(_decode, image, resolution, aspect))
-            if len(window) >= _AHEAD * n_threads:
-                yield window.popleft().result()
+        for batch in _batches(encoded, resolution):
+            window.append(pool.submit(_decode, batch, resolution, aspect))
+            if len(window) >= AHEAD * n_threads:
+                yield from window.popleft().result()
         while window:
-            yield window.popleft().result()
+            yield from window.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _decode(encoded: Encoded, resolution: int, aspect: Aspect) -> Sample | BadImage:
+def _batches(encoded: Iterator[Encoded], resolution: int) -> Iterator[list[Encoded]]:
+    most = max(1, min(MAX_BATCH, _BATCH_BYTES // (3 * resolution**2)))
+    batch, n_bytes = list[Encoded](), 0
+    for image in encoded:
+        if batch and (len(batch) == most or n_bytes + image.n_bytes > _BATCH_BYTES):
+            yield batch
+            batch, n_bytes = [], 0
+        batch.append(image)
+        n_bytes += image.n_bytes
+    if batch:
+        yield batch
+
+
+def _decode(batch: Sequence[Encoded], resolution: int, aspect: Aspect) -> list[Sample | BadImage]:
+    loaded = [_load(image) for image in batch]
+    images = [data for data in loaded if isinstance(data, bytes)]
+    decoded = iter(decoders().decode(images, resolution, aspect))
+    results = list[Sample | BadImage]()
+    for image, data in zip(batch, loaded, strict=True):
+        if isinstance(data, BadImage):
+            results.append(data)
+            continue
+        found = next(decoded)
+        if isinstance(found, Refused):
+            results.append(BadImage(image.key, found.reason))
+            continue
+        pixels = torch.frombuffer(found.pixels, dtype=torch.uint8).reshape(3, resolution, resolution)
+        results.append(Sample(image.key, pixels, image.label, found.size, len(data)))
+    return results
+
+
+def _load(image: Encoded) -> bytes | BadImage:
     try:
-        data = encoded.load()
-        image, size = decode(data, resolution, aspect)
+        data = image.load()
     except UnreadableImageError as error:
-        return BadImage(encoded.key, str(error))
-    pixels = torch.from_numpy(np.array(image).transpose(2, 0, 1).copy())
-    return Sample(encoded.key, pixels, encoded.label, size, len(data))
+        return BadImage(image.key, str(error))
+    if len(data) > MAX_BYTES:
+        return BadImage(image.key, TOO_LARGE)
+    return data
