@@ -1,6 +1,6 @@
 """The process that decodes images of strangers: it has limits, no secrets, and nothing to write to but its answer.
 
-Started by `ddoq.decoding` as `python -c ... SECONDS BYTES`, with a socket as its standard input.
+Started by `ddoq.decoding` as `python -c ... SECONDS BYTES IDLE_SECONDS`, with a socket as its standard input.
 """
 
 import os
@@ -15,17 +15,16 @@ from ddoq.decoding_frames import READY, REQUEST_HEAD, SIZE, read_request_head, r
 from ddoq.image_rules import Aspect, UnreadableImageError
 from ddoq.pictures import decode
 
-IDLE_SECONDS: Final = 10.0  # with nothing to do for so long, it ends
 _SOCKET: Final = 0
 _MAX_FILES: Final = 16  # Pillow loads some of its own modules late
 _LIMITS: Final = {"RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0, "RLIMIT_NPROC": 0, "RLIMIT_NOFILE": _MAX_FILES}
 
 
 def main() -> None:
-    seconds, n_bytes = float(sys.argv[1]), int(sys.argv[2])
+    seconds, n_bytes, idle_seconds = float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     _confine(n_bytes)
     os.write(_SOCKET, READY)
-    while select.select([_SOCKET], [], [], IDLE_SECONDS)[0]:
+    while select.select([_SOCKET], [], [], idle_seconds)[0]:
         head = _read(REQUEST_HEAD.size)
         if head is None:
             return
