@@ -216,6 +216,8 @@ def _refusal(entry: Entry) -> str | None:
 def _is_plain(name: str) -> bool:
     if any(part in {"", ".."} for part in name.split("/")):  # "" at the front: an absolute path
         return False
+    if name[1:3] == ":/":  # a drive
+        return False
     return not any(char < " " or char in "\\\x7f" or "\ud800" <= char <= "\udfff" for char in name)
 
 
