@@ -22,7 +22,7 @@ from ddoq.caches import FolderCache
 from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.config import DistillConfig
 from ddoq.contenders import stream_test
-from ddoq.datasets import BadImage, Dataset, open_dataset
+from ddoq.datasets import Dataset, open_dataset
 from ddoq.distill import fit_prior
 from ddoq.encode import encode
 from ddoq.errors import BadImagesError
@@ -30,6 +30,7 @@ from ddoq.evaluate import plan_for
 from ddoq.evaluation_config import StudentsConfig
 from ddoq.events import Stage, ignore
 from ddoq.generate import Images, generate, open_images, show
+from ddoq.image_rules import BadImage
 from ddoq.latents import Latents, open_latents
 from ddoq.manifests import is_complete
 from ddoq.networks import NetworkConfig

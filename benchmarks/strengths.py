@@ -29,9 +29,9 @@ from ddoq.datasets import Dataset, open_dataset
 from ddoq.distill import fit_prior
 from ddoq.evaluate import evaluate, plan_for
 from ddoq.events import Event, Stage, ignore
-from ddoq.images import fit_square
 from ddoq.latents import Latents, open_latents
 from ddoq.networks import NetworkConfig
+from ddoq.pictures import fit_square
 from ddoq.plans import TrainingPlan
 from ddoq.prior import Denoiser, load_denoiser
 from ddoq.prior_config import Sampler

@@ -2,9 +2,6 @@
 
 import gzip
 import os
-import stat
-import threading
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,15 +10,27 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
-from ddoq.errors import DamagedArchiveError, NotAnArchiveError
-from ddoq.images import UnreadableImageError
+from ddoq import zips
+from ddoq.errors import DamagedArchiveError, NotAnArchiveError, TooManyFilesError
 from ddoq.sources import LINK, SPECIAL_FILE, Entry, Load, LocalFile, LocalFolder, Member
 from ddoq.tars import BLOCK, Kind, TarMember, is_header, read_members
+from ddoq.zips import ZipKind, read_member
 
 ENCRYPTED: Final = "encrypted files"
 OTHER_COMPRESSION: Final = "files compressed by a method that is not read (stored and deflate are)"
+LONG_NAME: Final = "files whose names are longer than 1,024 characters"
+MAX_MEMBERS: Final = 5_000_000
+MAX_NAME: Final = 1024
+_MAX_NAMES_BYTES: Final = 2**29
+_SHOWN: Final = 100  # of a long name
 _MAX_RATIO: Final = 200  # images hardly shrink; an archive that claims to unpack to more is a bomb
 _RATIO_FREE_BYTES: Final = 2**30
+_ZIP_REFUSALS: Final = {
+    ZipKind.LINK: LINK,
+    ZipKind.SPECIAL: SPECIAL_FILE,
+    ZipKind.ENCRYPTED: ENCRYPTED,
+    ZipKind.OTHER_COMPRESSION: OTHER_COMPRESSION,
+}
 _TAR_REFUSALS: Final = {Kind.LINK: LINK, Kind.OTHER: SPECIAL_FILE}
 
 
@@ -46,37 +55,31 @@ class Container(Protocol):
 
 @dataclass(frozen=True)
 class ZipContainer:
-    """A zip file."""
+    """A zip file. A member's position is the place of its line in the directory, so that nothing else is kept."""
 
     file: LocalFile
     reads_in_order = False
     n_threads = LocalFolder.n_threads
 
     def entries(self) -> Iterator[Entry]:
-        with self._archive() as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-            _refuse_bomb(self.file, unpacked)
-            for position, info in enumerate(archive.infolist()):
-                if not info.is_dir():
-                    member = Member(info.filename.removeprefix("./"), info.file_size, position)
-                    yield Entry(member, f"{info.CRC:08x}", _zip_refusal(info))
+        return _bounded(self._entries())
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[Member], Load]]:
         self.file.require_unchanged()
-        lock = threading.Lock()  # a ZipFile counts its open members without one
-        with self._archive() as archive:
-            infos = archive.infolist()
-            yield lambda member: partial(_read_zipped, archive, infos[member.position], lock)
+        with self.file.path.open("rb") as file:
+            descriptor = file.fileno()
+            yield lambda member: partial(read_member, descriptor, member.position)
 
-    @contextmanager
-    def _archive(self) -> Iterator[zipfile.ZipFile]:
-        try:
-            archive = zipfile.ZipFile(self.file.path)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise DamagedArchiveError(f"the zip breaks off or is damaged: {error}; make or upload it again") from error
-        with archive:
-            yield archive
+    def _entries(self) -> Iterator[Entry]:
+        unpacked = 0
+        with self.file.path.open("rb") as file:
+            for found in zips.read_members(file, MAX_MEMBERS):
+                unpacked += found.size
+                _refuse_bomb(self.file, unpacked)
+                if found.kind is not ZipKind.FOLDER:
+                    member = Member(found.name.removeprefix("./"), found.size, found.place)
+                    yield Entry(member, f"{found.crc:08x}", _ZIP_REFUSALS.get(found.kind))
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,9 @@ class TarContainer:
     n_threads = LocalFolder.n_threads
 
     def entries(self) -> Iterator[Entry]:
+        return _bounded(self._entries())
+
+    def _entries(self) -> Iterator[Entry]:
         with self.file.path.open("rb") as file:
             for found in read_members(file):
                 if found.start + found.size > self.file.size:
@@ -112,6 +118,9 @@ class TarGzContainer:
     n_threads = LocalFolder.n_threads
 
     def entries(self) -> Iterator[Entry]:
+        return _bounded(self._entries())
+
+    def _entries(self) -> Iterator[Entry]:
         with self._unpacked() as file:
             for found in read_members(file):
                 _refuse_bomb(self.file, found.start + found.size)
@@ -174,25 +183,21 @@ def _first_unpacked(path: Path) -> bytes:
         raise DamagedArchiveError(f"the tar.gz breaks off or is damaged: {error}; make it again") from error
 
 
-def _zip_refusal(info: zipfile.ZipInfo) -> str | None:
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind == stat.S_IFLNK:
-        return LINK
-    if kind not in {0, stat.S_IFREG}:
-        return SPECIAL_FILE
-    if info.flag_bits & 1:
-        return ENCRYPTED
-    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        return OTHER_COMPRESSION
-    return None
-
-
-def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: threading.Lock) -> bytes:
-    try:
-        with lock:
-            return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UnreadableImageError(f"damaged in the zip: {error}") from error
+def _bounded(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """Refuse more members, and longer names, than can be listed in memory."""
+    n_bytes = 0
+    for n_before, entry in enumerate(entries):
+        name = entry.member.name
+        if len(name) > MAX_NAME:
+            yield Entry(Member(f"{name[:_SHOWN]}…", 0), refusal=LONG_NAME)
+            continue
+        n_bytes += len(name)
+        if n_before >= MAX_MEMBERS or n_bytes > _MAX_NAMES_BYTES:
+            raise TooManyFilesError(
+                f"the archive holds more than {MAX_MEMBERS} members or {_MAX_NAMES_BYTES >> 20} MiB of names; "
+                f"at {name[:_SHOWN]!r} the listing ends"
+            )
+        yield entry
 
 
 def _tar_entry(found: TarMember, tag: str) -> Entry:

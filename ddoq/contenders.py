@@ -11,8 +11,9 @@ from torch import Tensor
 from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
 from ddoq.contender_names import DISTILLED, LEARN_FROM_TEACHER, MEDOIDS, RANDOM, SAME_LABELS, WEIGHTED, other_weights
-from ddoq.datasets import BadImage, Dataset, refuse_unreadable
+from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.generate import Images
+from ddoq.image_rules import BadImage
 from ddoq.labels import SoftLabels
 from ddoq.latents import Latents
 from ddoq.layouts import Split

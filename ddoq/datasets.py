@@ -1,33 +1,22 @@
-"""Dataset URI -> Dataset: class names, counts, and samples that stream. Stage 1, read."""
+"""Dataset URI -> Dataset: class names, counts, and samples that stream. Stage 1, read.
 
-from collections import deque
+Listing loads neither torch nor Pillow, and pyarrow only for Parquet; the first image that streams loads the rest.
+"""
+
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Final, NoReturn, Protocol, runtime_checkable
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from ddoq.config import DatasetConfig
 from ddoq.containers import Container, is_parquet, open_container
 from ddoq.errors import BadImagesError, DatasetChangedError, EmptyClassError
-from ddoq.images import MAX_BYTES, Aspect, UnreadableImageError, decode
+from ddoq.image_rules import MAX_BYTES, TOO_LARGE, Aspect, BadImage, UnreadableImageError
 from ddoq.layouts import Encoded, Layout, LeftOut, Split, is_hidden, is_image_name, lay_out, list_images
 from ddoq.sources import Access, Folder, Load, LocalFile, Member, open_source
-from ddoq.tables import Table, open_table
-from ddoq.types import Sample
 
-_AHEAD: Final = 4  # images in flight for each thread
-
-
-@dataclass(frozen=True)
-class BadImage:
-    """An image of a class that could not be decoded, and why."""
-
-    key: str
-    reason: str
+if TYPE_CHECKING:
+    from ddoq.types import Sample
 
 
 @runtime_checkable
@@ -52,8 +41,9 @@ class Dataset:
     where it was asked for. `held_out` is true when there was no test split, so that every n-th image of each class was
     set aside. `left_out` are sentences on everything
     that is not used. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in a zip, by
-    ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. Only names and sizes
-    of the images are kept in memory.
+    ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. `n_bytes` are those
+    of all encoded images of all splits; of Parquet, those of its files. Only names and sizes of the images are kept in
+    memory.
     """
 
     class_names: tuple[str, ...]
@@ -63,6 +53,7 @@ class Dataset:
     fingerprint: str
     reader: Reader = field(repr=False)
     aspect: Aspect = "crop"
+    n_bytes: int = 0
 
     def samples(
         self,
@@ -70,7 +61,7 @@ class Dataset:
         resolution: int,
         on_bad: Callable[[BadImage], None],
         keys: Collection[str] | None = None,
-    ) -> Iterator[Sample]:
+    ) -> "Iterator[Sample]":
         """Stream the images of a split, decoded by a few threads that run a bounded way ahead.
 
         The order is always the same: by class, then by key; in file order for a tar.gz and for Parquet.
@@ -94,7 +85,7 @@ class Dataset:
 
     def stream(
         self, split: Split, resolution: int, keys: Collection[str] | None = None, places: range | None = None
-    ) -> Generator[Sample | BadImage, None, None]:
+    ) -> "Generator[Sample | BadImage, None, None]":
         """Stream the images of a split as `samples` does, each that cannot be decoded in its turn.
 
         Args:
@@ -106,15 +97,14 @@ class Dataset:
         Raises:
             DatasetChangedError, DamagedArchiveError: as for `samples`.
         """
+        from ddoq.streaming import decode_ahead
+
         wanted = None if keys is None else frozenset(keys)
         with (
             self.reader.opened(split, wanted, places) as encoded,
-            closing(_decode_ahead(encoded, self._decoder(resolution), self.reader.n_threads)) as results,
+            closing(decode_ahead(encoded, resolution, self.aspect, self.reader.n_threads)) as results,
         ):
             yield from results
-
-    def _decoder(self, resolution: int) -> Callable[[Encoded], Sample | BadImage]:
-        return lambda encoded: _decode(encoded, resolution, self.aspect)
 
 
 @dataclass(frozen=True)
@@ -140,7 +130,8 @@ class FolderReader:
         for member, label in members if places is None else members[places.start : places.stop]:
             key = member.name.removeprefix(self.layout.prefixes[split])
             if keys is None or key in keys:
-                yield Encoded(key, label, find(member) if member.size <= MAX_BYTES else _refuse_size)
+                load = find(member) if member.size <= MAX_BYTES else _refuse_size
+                yield Encoded(key, label, load, member.size)
 
     def _in_order(self, split: Split) -> list[tuple[Member, int]]:
         labelled = [(member, label) for label, members in enumerate(self.layout.members[split]) for member in members]
@@ -165,14 +156,20 @@ def open_dataset(config: DatasetConfig, access: Access, validation_share: float 
     validation_every = round(1 / validation_share) if validation_share else None
     tables = _tables(source)
     if tables:
-        return _of_table(open_table(tables, config, every, left_out, validation_every), left_out, config.aspect)
+        return _open_tables(tables, config, every, left_out, validation_every)
     container = open_container(source) if isinstance(source, LocalFile) else source
     listing = list_images(container.entries(), left_out)
     layout = lay_out(listing.members, config.class_names, every, left_out, validation_every)
-    counts = {split: tuple(map(len, members)) for split, members in layout.members.items()}
-    reader = FolderReader(container, layout)
-    rest = left_out.sentences()
-    return Dataset(layout.class_names, counts, layout.held_out, rest, listing.fingerprint, reader, config.aspect)
+    return Dataset(
+        layout.class_names,
+        {split: tuple(map(len, members)) for split, members in layout.members.items()},
+        layout.held_out,
+        left_out.sentences(),
+        listing.fingerprint,
+        FolderReader(container, layout),
+        config.aspect,
+        sum(member.size for classes in layout.members.values() for members in classes for member in members),
+    )
 
 
 def require_images(dataset: Dataset, wanted: Sequence[int]) -> None:
@@ -212,37 +209,27 @@ def _tables(source: LocalFile | Folder) -> dict[str, LocalFile]:
     return found
 
 
-def _of_table(table: Table, left_out: LeftOut, aspect: Aspect) -> Dataset:
-    counts = {split: table.counts(split) for split in table.parts}
-    rest = left_out.sentences()
-    return Dataset(table.class_names, counts, table.held_out, rest, table.fingerprint, table, aspect)
+def _open_tables(
+    files: Mapping[str, LocalFile],
+    config: DatasetConfig,
+    every: int,
+    left_out: LeftOut,
+    validation_every: int | None,
+) -> Dataset:
+    from ddoq.tables import open_table
 
-
-def _decode_ahead(
-    encoded: Iterator[Encoded], decode_one: Callable[[Encoded], Sample | BadImage], n_threads: int
-) -> Generator[Sample | BadImage, None, None]:
-    """Decode in threads and yield in order, with a bounded number of images between the reader and the consumer."""
-    pool, window = ThreadPoolExecutor(n_threads, "decode"), deque[Future[Sample | BadImage]]()
-    try:
-        for image in encoded:
-            window.append(pool.submit(decode_one, image))
-            if len(window) >= _AHEAD * n_threads:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _decode(encoded: Encoded, resolution: int, aspect: Aspect) -> Sample | BadImage:
-    try:
-        data = encoded.load()
-        image, size = decode(data, resolution, aspect)
-    except UnreadableImageError as error:
-        return BadImage(encoded.key, str(error))
-    pixels = torch.from_numpy(np.array(image).transpose(2, 0, 1).copy())
-    return Sample(encoded.key, pixels, encoded.label, size, len(data))
+    table = open_table(files, config, every, left_out, validation_every)
+    return Dataset(
+        table.class_names,
+        {split: table.counts(split) for split in table.parts},
+        table.held_out,
+        left_out.sentences(),
+        table.fingerprint,
+        table,
+        config.aspect,
+        sum(file.size for file in files.values()),
+    )
 
 
 def _refuse_size() -> NoReturn:
-    raise UnreadableImageError(f"the file is larger than the {MAX_BYTES >> 20} MiB that are read")
+    raise UnreadableImageError(TOO_LARGE)

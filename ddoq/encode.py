@@ -19,10 +19,11 @@ from torch import Tensor
 from ddoq.batches import in_batches
 from ddoq.blocks import FOLDER, cut_images, fresh_folder, gather_blocks, link_files
 from ddoq.config import DistillConfig
-from ddoq.datasets import BadImage, Dataset
+from ddoq.datasets import Dataset
 from ddoq.errors import BadImagesError, NotFiniteError
 from ddoq.events import OnEvent, Stage, Tally
 from ddoq.image_figures import Figures, Summary
+from ddoq.image_rules import BadImage
 from ddoq.latents import Latents, LatentsManifest, Shard, open_latents, write_shard
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.prior import LatentPrior

@@ -9,6 +9,7 @@
     │   ├── DatasetNotFoundError     dataset.not_found
     │   ├── NotAnArchiveError        dataset.not_an_archive
     │   ├── DamagedArchiveError      dataset.damaged
+    │   ├── TooManyFilesError        dataset.too_many_files
     │   ├── NoClassesError           dataset.no_classes
     │   ├── OneClassError            dataset.one_class
     │   ├── UnknownClassError        dataset.unknown_class
@@ -99,6 +100,13 @@ class DamagedArchiveError(DatasetError):
 
     code = "dataset.damaged"
     hint = "Pack or copy it again, and compare checksums."
+
+
+class TooManyFilesError(DatasetError):
+    """The archive holds more members, or more of their names, than can be listed."""
+
+    code = "dataset.too_many_files"
+    hint: ClassVar[str] = "Send the images as Parquet, or in several archives."
 
 
 class NoClassesError(DatasetError):

@@ -8,12 +8,13 @@ from ddoq.batches import in_groups
 from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.contender_names import DISTILLED
 from ddoq.contenders import stream_test
-from ddoq.datasets import BadImage, Dataset
+from ddoq.datasets import Dataset
 from ddoq.evaluate import Candidates, examine, plan_for
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.full_data import FullData
 from ddoq.full_evaluation import tuned, with_tuning
 from ddoq.generate import open_images
+from ddoq.image_rules import BadImage
 from ddoq.label_sizes import label_bytes
 from ddoq.latents import Latents, open_latents
 from ddoq.manifests import read_manifest, write_manifest

@@ -17,8 +17,9 @@ from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.errors import DatasetChangedError
 from ddoq.events import OnEvent, Stage, Tally
-from ddoq.images import encode_png, fit_square, fit_squares
+from ddoq.images import encode_png, fit_squares
 from ddoq.manifests import read_manifest, write_manifest
+from ddoq.pictures import fit_square
 from ddoq.prior import Denoiser, LatentPrior
 from ddoq.seeds import stream
 

@@ -1,86 +1,17 @@
-"""Encoded bytes of an image <-> pixels. The only place that knows Pillow."""
+"""Pixels -> PNG and contact sheets, and squares of other sides."""
 
 import io
 import math
-import re
-import struct
-import warnings
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, from_numpy
 
-MAX_PIXELS: Final = 64_000_000
-MAX_BYTES: Final = 64 * 2**20
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-Aspect = Literal["crop", "pad"]
-_MID_GREY: Final = "#808080"
-_REDUCING_GAP: Final = 3.0  # Pillow: with 3.0 and more the result is almost that of fair resampling
-_ORIENTATION_TAG: Final = 0x0112
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# What Pillow's decoders are known to raise on hostile bytes.
-_PILLOW_RAISES: Final = (
-    ArithmeticError, AssertionError, AttributeError, EOFError, Image.DecompressionBombError, LookupError, MemoryError,
-    OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error,
-)  # fmt: skip
+from ddoq.pictures import fit_square
+
 _MIN_TILE, _MARGIN, _CAPTION, _FONT_SIZE, _MAX_COLUMNS = 64, 6, 16, 11, 20  # pixels, but for the columns
-_IGNORE_PILLOW: Final = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-
-
-class UnreadableImageError(ValueError):
-    """These bytes are not an image that is read here; the message is the reason."""
-
-
-def decode(data: bytes, resolution: int, aspect: Aspect = "crop") -> tuple[Image.Image, tuple[int, int]]:
-    """Decode the first frame of an image, upright, on white, as a square.
-
-    Colour profiles are not applied. 16-bit grey is scaled from its whole range, transparency is laid on white.
-
-    Args:
-        data: A whole file in one of `FORMATS`, at most `MAX_PIXELS` large.
-        resolution: Side of the square in pixels, >= 1.
-        aspect: How an oblong image becomes a square: its middle ("crop"), or the whole between grey bars ("pad").
-
-    Returns:
-        An 8-bit RGB image of `resolution` x `resolution`, and (width, height) as they were stored.
-
-    Raises:
-        UnreadableImageError: anything that is no such image, or breaks off. No other error, no warning.
-    """
-    _silence_pillow()
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            size = _checked_size(image)
-            image.draft(None, _draft_size(resolution))
-            image.load()  # before getexif(), which would swallow the error of a broken PNG
-            fit = FITS[aspect]
-            return fit(_flatten(_turn_upright(image)), resolution).convert("RGB"), size
-    except UnreadableImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"not an image in a format that is read ({', '.join(FORMATS)})") from error
-    except _PILLOW_RAISES as error:
-        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
-
-
-def fit_square(image: Image.Image, resolution: int) -> Image.Image:
-    """Resize the central square of `image` (8 bits a channel) to `resolution` x `resolution` pixels by Lanczos."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return image.resize((resolution, resolution), Image.Resampling.LANCZOS, box, _REDUCING_GAP)
 
 
 def fit_squares(images: UInt8[Tensor, "b 3 h w"], resolution: int) -> UInt8[Tensor, "b 3 r r"]:
@@ -89,19 +20,6 @@ def fit_squares(images: UInt8[Tensor, "b 3 h w"], resolution: int) -> UInt8[Tens
         return images
     squares = [np.array(fit_square(_as_picture(image), resolution)) for image in images]
     return from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
-
-
-def pad_square(image: Image.Image, resolution: int) -> Image.Image:
-    """Resize the whole of `image` (8 bits a channel) to the longer side `resolution`, mid-grey bars beside it."""
-    scale = resolution / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    resized = image.resize((width, height), Image.Resampling.LANCZOS, None, _REDUCING_GAP)
-    square = Image.new(image.mode, (resolution, resolution), _MID_GREY)
-    square.paste(resized, ((resolution - width) // 2, (resolution - height) // 2))
-    return square
-
-
-FITS: Final[Mapping[Aspect, Callable[[Image.Image, int], Image.Image]]] = {"crop": fit_square, "pad": pad_square}
 
 
 def encode_png(image: UInt8[Tensor, "3 h w"]) -> bytes:
@@ -132,49 +50,6 @@ def contact_sheet(images: UInt8[Tensor, "m 3 h w"], captions: Sequence[str], col
         text = _shorten(caption, factor * width, font)
         draw.text((x, y + factor * height + 2), text, fill=(34, 34, 34), font=font)
     return _png_bytes(sheet)
-
-
-def _silence_pillow() -> None:
-    """Keep Pillow's remarks off stderr; unlike `catch_warnings` this is right in threads."""
-    if _IGNORE_PILLOW not in warnings.filters:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-def _checked_size(image: Image.Image) -> tuple[int, int]:
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImageError(
-            f"{image.width} x {image.height} pixels are too many; at most {MAX_PIXELS // 10**6} million are read"
-        )
-    return image.size
-
-
-def _draft_size(resolution: int) -> tuple[int, int]:
-    side = math.ceil(resolution * _REDUCING_GAP)
-    return side, side
-
-
-def _turn_upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
-    return image if turn is None else image.transpose(turn)
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Bring any mode to L or RGB, transparent parts white."""
-    if image.mode.startswith("I"):
-        return _scale_16_bits(image)
-    if image.mode == "F":
-        raise UnreadableImageError("floating-point pixels have no agreed range; store 8 or 16 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode in {"L", "RGB"} else image.convert("RGB")
-
-
-def _scale_16_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    scaled = (values.clip(0, 65535) + 128) // 257
-    scaled[values == image.info.get("transparency", -1)] = 255
-    return Image.fromarray(scaled.astype(np.uint8))
 
 
 def _as_picture(image: UInt8[Tensor, "3 h w"]) -> Image.Image:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from ddoq.datasets import BadImage
+from ddoq.image_rules import BadImage
 from ddoq.manifests import read_manifest
 from ddoq.seeds import draw_numbers
 

@@ -22,11 +22,12 @@ NOT_CHOSEN: Final = "images of classes that class_names leaves out"
 
 @dataclass(frozen=True)
 class Encoded:
-    """A labelled image that is not decoded yet. `load` may be called in any thread."""
+    """A labelled image that is not decoded yet. `load` may be called in any thread and gives `n_bytes`, where known."""
 
     key: str
     label: int
     load: Load
+    n_bytes: int = 0
 
 
 class LeftOut:
@@ -214,6 +215,8 @@ def _refusal(entry: Entry) -> str | None:
 
 def _is_plain(name: str) -> bool:
     if any(part in {"", ".."} for part in name.split("/")):  # "" at the front: an absolute path
+        return False
+    if name[1:3] == ":/":  # a drive
         return False
     return not any(char < " " or char in "\\\x7f" or "\ud800" <= char <= "\udfff" for char in name)
 

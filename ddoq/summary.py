@@ -7,7 +7,8 @@ from itertools import islice
 from ddoq.citations import cite
 from ddoq.codebooks import ClassEntry, Codebooks
 from ddoq.config import DistillConfig
-from ddoq.datasets import BadImage, Dataset, require_readable
+from ddoq.datasets import Dataset, require_readable
+from ddoq.image_rules import BadImage
 from ddoq.latents import Latents, LatentsManifest
 from ddoq.measures import Measures
 from ddoq.types import Report, Scores

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from ddoq.config import DatasetConfig
 from ddoq.errors import DamagedArchiveError, NoColumnError
-from ddoq.images import UnreadableImageError
+from ddoq.image_rules import UnreadableImageError
 from ddoq.layouts import SPLITS, Encoded, LeftOut, Split, choose_classes, require_test, validation_steps
 from ddoq.sources import LocalFile, LocalFolder
 
@@ -268,7 +268,7 @@ def _read_part(part: Part, column: str, rows: npt.NDArray[np.int64], keys: Colle
             images = _read_group(parquet, group, column) if wanted else ()
             for i, image in zip(range(row, max(wanted, default=row) + 1), images, strict=False):
                 if i in wanted:
-                    yield Encoded(part.key(i), int(part.labels[i]), partial(_bytes_of, image))
+                    yield Encoded(part.key(i), int(part.labels[i]), partial(_bytes_of, image), _size_of(image))
             row = end
 
 
@@ -277,6 +277,10 @@ def _read_group(parquet: Any, group: int, column: str) -> Iterator[Any]:
     for batch in batches:
         images = batch.column(0)
         yield from pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
+
+
+def _size_of(image: Any) -> int:
+    return image.as_buffer().size if image.is_valid else 0
 
 
 def _bytes_of(image: Any) -> bytes:

@@ -15,6 +15,7 @@ from ddoq.errors import DamagedArchiveError
 
 BLOCK = 512
 _MAX_EXTENDED_HEADER = 1 << 20
+_HOLES = "GNU.sparse."
 _PAX_MEMBER, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
 
 
@@ -104,7 +105,7 @@ def _read_header(file: Seekable, position: int) -> _Header | None:
 def _member(header: _Header, extended: dict[str, str], start: int) -> TarMember:
     name = extended.get("path", header.name)
     kind = _KINDS.get(header.type, Kind.OTHER)
-    if header.type == b"S" or any(key.startswith("GNU.sparse.") for key in extended):
+    if header.type == b"S" or _HOLES in extended:
         raise DamagedArchiveError(f"{name!r} is stored with holes, which is not read; make the tar without --sparse")
     if kind is Kind.FILE and name.endswith("/"):  # tars older than POSIX have no type for folders
         kind = Kind.FOLDER
@@ -116,7 +117,9 @@ def _extended(header: _Header, data: bytes) -> dict[str, str]:
     if header.type == _GNU_NAME:
         return {"path": _text(data)}
     if header.type == _PAX_MEMBER:
-        return dict(_pax_records(data))
+        records = dict(_pax_records(data))
+        kept = {key: records[key] for key in ("path", "size") if key in records}  # however many there are
+        return kept | ({_HOLES: ""} if any(key.startswith(_HOLES) for key in records) else {})
     return {}
 
 
@@ -128,7 +131,7 @@ def _pax_records(data: bytes) -> Iterator[tuple[str, str]]:
         key, separator, value = data[len(digits) + 1 : length].partition(b"=")
         if not len(digits) < length <= len(data) or not separator or not value.endswith(b"\n"):
             raise DamagedArchiveError("an extended header of the tar is damaged; make it again")
-        yield _text(key), _text(value[:-1])
+        yield key.decode("utf-8", "surrogateescape"), value[:-1].decode("utf-8", "surrogateescape")
         data = data[length:]
 
 
@@ -150,7 +153,7 @@ def _read_short(file: Seekable, size: int) -> bytes:
 
 def _number(field: bytes) -> int:
     """Read octal digits, or GNU's base 256 for sizes of 8 GiB and more."""
-    if field[0] == 0x80 and not any(field[1:-8]):
+    if field[0] == 0x80 and not any(field[1:-7]):
         return int.from_bytes(field[-7:])
     digits = field.split(b"\0")[0].strip()
     if not all(digit in b"01234567" for digit in digits):

@@ -14,11 +14,12 @@ from ddoq.blocks import fresh_folder, gather_blocks, left_to_do, link_files
 from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.contender_names import FULL_DATA, LEARN_FROM_TEACHER, contender_names, n_train_blocks
 from ddoq.contenders import gather_contenders, stream_test
-from ddoq.datasets import BadImage, Dataset, require_readable
+from ddoq.datasets import Dataset, require_readable
 from ddoq.evaluate import plan_for
 from ddoq.events import Event, OnEvent, Stage, after
 from ddoq.full_data import FullData, train_on_full_data
 from ddoq.generate import open_images
+from ddoq.image_rules import BadImage
 from ddoq.labels import SoftLabels
 from ddoq.latents import Latents, open_latents
 from ddoq.manifests import read_manifest, write_manifest

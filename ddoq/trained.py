@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
 
-from ddoq.datasets import BadImage
+from ddoq.image_rules import BadImage
 from ddoq.manifests import read_manifest
 from ddoq.networks import load_network
 from ddoq.plans import TrainingPlan

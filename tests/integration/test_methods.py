@@ -17,9 +17,9 @@ from ddoq.config import DistillConfig
 from ddoq.distill import distill, fit_prior
 from ddoq.errors import ConfigError, EmptyClassError, UnknownClassError
 from ddoq.events import Event, Stage, ignore
-from ddoq.images import decode
 from ddoq.manifests import is_complete
 from ddoq.networks import make_network
+from ddoq.pictures import decode
 from ddoq.protocols import SMALL_HARD
 from ddoq.run import Run
 from ddoq.stages import needs, run_stage

@@ -10,7 +10,7 @@ import pytest
 
 from ddoq.containers import ENCRYPTED, OTHER_COMPRESSION, is_parquet, open_container
 from ddoq.errors import DamagedArchiveError, DatasetChangedError, NotAnArchiveError
-from ddoq.images import UnreadableImageError
+from ddoq.image_rules import UnreadableImageError
 from ddoq.sources import LINK, SPECIAL_FILE, open_source
 from tests.pictures import access_to, write_tar, write_zip
 

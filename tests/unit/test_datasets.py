@@ -9,8 +9,9 @@ import pytest
 from ddoq.config import DatasetConfig
 from ddoq.datasets import Dataset, open_dataset, require_images
 from ddoq.errors import DamagedArchiveError, DatasetChangedError, EmptyClassError, NoClassesError, NotAnArchiveError
-from ddoq.images import MAX_BYTES
+from ddoq.image_rules import MAX_BYTES
 from ddoq.layouts import Encoded
+from ddoq.streaming import AHEAD, MAX_BATCH
 from tests.pictures import access_to, members, png, write_folder, write_tar, write_zip
 
 WRITERS = {
@@ -252,7 +253,7 @@ def test_decoding_runs_ahead_of_the_consumer_and_not_far():
         next(stream)
     n_given = reader.n_given
     stream.close()
-    assert 10 < n_given <= 10 + 4 * reader.n_threads
+    assert 10 < n_given <= MAX_BATCH * (AHEAD * reader.n_threads + 1) + 1  # one is at hand to see that a batch is full
 
 
 def test_a_stream_that_is_left_early_stops_its_threads_before_the_container_closes():

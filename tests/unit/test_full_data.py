@@ -12,11 +12,11 @@ from ddoq.caches import FolderCache
 from ddoq.config import DistillConfig
 from ddoq.contender_names import DISTILLED, FULL_DATA
 from ddoq.contenders import stream_test
-from ddoq.datasets import BadImage
 from ddoq.evaluate import plan_for
 from ddoq.events import Event, OnEvent, ignore
 from ddoq.full_data import FullData, full_data_key, read_full_data, train_on_full_data
 from ddoq.full_evaluation import with_tuning
+from ddoq.image_rules import BadImage
 from ddoq.plans import TrainingPlan
 from ddoq.trained import Trained, TrainedManifest
 from ddoq.tuning import Trials

@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ddoq.images import UnreadableImageError, contact_sheet, decode, encode_png, fit_square, pad_square
+from ddoq.image_rules import UnreadableImageError
+from ddoq.images import contact_sheet, encode_png
+from ddoq.pictures import decode, fit_square, pad_square
 
 # Sound for Pillow, refused by our rules: other formats, and more than 64 million pixels.
 REFUSED_BY_RULE = {"avif_hopper.avif", "rgba.psd", "made_big_13000x13000.png"}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ddoq.datasets import BadImage
 from ddoq.errors import BadImagesError
 from ddoq.evaluate import score
+from ddoq.image_rules import BadImage
 from ddoq.summary import summarize
 from ddoq.types import Report, Scores, Tuning
 from tests.finished import SCORES, SIDE, Finished, finish
