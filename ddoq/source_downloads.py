@@ -38,9 +38,11 @@ def download(web: Web, remote: Remote, cache: Path) -> LocalFile:
     if remote.sha256 not in {None, digest}:
         part.unlink()
         raise DatasetUnavailableError(f"{shown(remote.url)!r} arrived damaged; try again")
-    if remote.tag is None:
-        path = cache / digest
-    part.replace(path)
+    path = path if remote.tag is not None else cache / digest
+    if path.exists():
+        part.unlink()  # the one that is there may be in use
+    else:
+        part.replace(path)
     return local_file(path, remote.tag or digest)
 
 

@@ -113,7 +113,7 @@ def open_hub(uri: str, access: Access) -> LocalFile | HubFolder:
     place = parse_hub(uri, access.reach)
     with _open_hub(access.reach, place) as web:
         folder = HubFolder(place, _commit(web, place), access.reach, access.cache)
-    if not any(True for _ in folder.entries()):
+    if not sum(1 for _ in folder.entries()):  # all of them, to see that they are not too large
         raise DatasetNotFoundError(f"there is nothing at {uri!r}")
     return folder.fetch(Member(_ITSELF, 0)) if folder.is_file else folder
 

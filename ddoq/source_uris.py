@@ -184,7 +184,7 @@ def _url(text: str) -> httpx.URL:
         raise DatasetUriError(
             f"{shown(url)!r} comes with credentials, which do not belong into a config; leave them out"
         )
-    is_plain = url.host and "%" not in url.host and 0 < (url.port or 443) < 2**16
+    is_plain = url.host and "%" not in url.host and (url.port is None or 0 < url.port < 2**16)
     if not is_plain or url.fragment or not url.is_absolute_url:
         raise DatasetUriError(f"{shown(url)!r} is no address of a file; write https://host/path")
     return url
