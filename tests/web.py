@@ -66,9 +66,11 @@ def serve(context: ssl.SSLContext | None = None) -> Iterator[Site]:
         server.site = site  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield site
-        server.shutdown()
-        thread.join()
+        try:
+            yield site
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def access_by_web(cache: Path, **reach: object) -> Access:

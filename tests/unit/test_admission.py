@@ -3,8 +3,13 @@ from pathlib import Path
 import pytest
 
 from ddoq.errors import (
+    AddressRefusedError,
     BucketNotAllowedError,
+    DatasetError,
     DatasetNotFoundError,
+    DatasetUriError,
+    HostNotAllowedError,
+    HubNotAllowedError,
     OutsideRootsError,
     PriorNotAllowedError,
     PriorNotFoundError,
@@ -81,6 +86,53 @@ def test_a_listed_bucket_is_admitted(uri: str) -> None:
 def test_another_bucket_is_refused(uri: str) -> None:
     with pytest.raises(BucketNotAllowedError):
         admit_dataset(uri, allowing(dataset_buckets=("mine",)))
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://data.example/a.zip",
+        "https://data.example/a-{000..012}.tar",
+        f"hf://datasets/ann/pictures@{COMMIT}",
+        "hf://datasets/ann/pictures@~parquet/default",
+        "s3://own/sets/a.zip",
+    ],
+)
+def test_an_allowed_address_is_admitted_without_a_look(uri: str) -> None:
+    allowed = {"dataset_hosts": ("data.example",), "hub_datasets": ("ann/*",), "dataset_buckets": ("own",)}
+    admit_dataset(uri, allowing(**allowed))
+
+
+@pytest.mark.parametrize(
+    ("uri", "error"),
+    [
+        ("https://other.example/a.zip", HostNotAllowedError),
+        ("https://data.example@other.example/a.zip", DatasetUriError),
+        ("https://2130706433/a.zip", AddressRefusedError),
+        ("https://[::ffff:10.0.0.1]/a.zip", AddressRefusedError),
+        ("https://data.example/{0..1}/{0..1}.tar", DatasetUriError),
+        (f"hf://datasets/bob/pictures@{COMMIT}", HubNotAllowedError),
+        ("hf://datasets/ann/pictures", DatasetUriError),
+        ("hf://datasets/ann/pictures@main", DatasetUriError),
+        ("hf://datasets/pictures@main", DatasetUriError),
+        ("s3://own/jobs/job_1/archive.zip", BucketNotAllowedError),
+    ],
+)
+def test_what_may_not_be_read_is_refused_at_the_door(uri: str, error: type[DatasetError]) -> None:
+    allowed = {"dataset_hosts": ("data.example",), "hub_datasets": ("ann/*",), "dataset_buckets": ("own",)}
+    with pytest.raises(error):
+        admit_dataset(uri, allowing(**allowed))
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://data.example/a.zip", f"hf://datasets/ann/pictures@{COMMIT}", "s3://own/a.zip"]
+)
+def test_nothing_on_a_network_is_read_unless_it_is_allowed(uri: str) -> None:
+    with pytest.raises((HostNotAllowedError, HubNotAllowedError, BucketNotAllowedError)):
+        admit_dataset(uri, allowing())
 
 
 def test_a_listed_hub_id_is_admitted_with_its_revision() -> None:
