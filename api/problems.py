@@ -28,7 +28,7 @@ from api.errors import (
     RequestError,
     TooManyStreamsError,
 )
-from ddoq.errors import ConfigError, DatasetError, DdoqError, PriorError, TeacherError
+from ddoq.errors import AddressRefusedError, ConfigError, DatasetError, DdoqError, PriorError, TeacherError
 from jobs.errors import (
     ArtifactExpiredError,
     IdempotencyMismatchError,
@@ -64,6 +64,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     BodyTooLargeError: 413,
     ContentTypeError: 415,
     RangeNotSatisfiableError: 416,
+    AddressRefusedError: 422,
     ConfigError: 422,
     CursorError: 422,
     DatasetError: 422,

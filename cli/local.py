@@ -15,6 +15,7 @@ from ddoq.manifests import read_manifest
 from ddoq.measure_words import in_bytes
 from ddoq.report import in_plain_text
 from ddoq.run import EvaluateManifest
+from ddoq.source_uris import Reach
 from ddoq.sources import Access
 from ddoq.usage import Usage, read_usage
 
@@ -69,7 +70,8 @@ def _memory(usage: Usage) -> str:
 
 
 def _anything(folder: Path) -> Access:
-    return Access(file_roots=(Path("/"),), s3_buckets=("*",), s3=_s3, cache=folder / "sources")
+    public = Reach(hosts=("*",), hub_datasets=("*",))
+    return Access(file_roots=(Path("/"),), s3_buckets=("*",), s3=_s3, cache=folder / "sources", reach=public)
 
 
 def _cache() -> FolderCache:

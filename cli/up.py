@@ -95,6 +95,8 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 def _start(folder: DataFolder, options: Options, family: Family, port: int) -> None:
     _start_servers(folder, family)
     roots = [str(root.resolve()) for root in options.roots]
+    for variable in ("DDOQ_DATASET_HOSTS", "DDOQ_HUB_DATASETS"):
+        os.environ.setdefault(variable, "*")  # one's own machine; what is not public stays closed
     os.environ["DDOQ_FILE_ROOTS"] = os.pathsep.join([*roots, os.environ.get("DDOQ_FILE_ROOTS", "")])
     _prepare(load_settings(), folder.key_file)
     api = family.keep(partial(_start_api, folder.path, port))

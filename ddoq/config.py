@@ -35,8 +35,8 @@ class DatasetConfig(Group):
     uri: str = Field(
         min_length=1,
         max_length=2048,
-        description="`file://` or `s3://` address of a folder of class folders, a zip or tar of one, or Parquet. "
-        "`train` and `test` folders (or file names) above the classes are the splits.",
+        description="`file://`, `s3://`, `https://` or `hf://` address of a folder of class folders, a zip or tar of "
+        "one, or Parquet. `train` and `test` folders (or file names) above the classes are the splits.",
     )
     image_column: str = Field("image", min_length=1, max_length=256, description="Parquet: column of encoded images.")
     label_column: str = Field("label", min_length=1, max_length=256, description="Parquet: column of labels.")

@@ -152,7 +152,8 @@ def open_dataset(config: DatasetConfig, access: Access, validation_share: float 
     Raises:
         DatasetError: one of its kinds, for whatever is wrong with the dataset; see `ddoq.errors`.
     """
-    source, left_out, every = open_source(config.uri, access), LeftOut(), max(2, round(1 / config.test_share))
+    source, every = open_source(config.uri, access), max(2, round(1 / config.test_share))
+    left_out = LeftOut(source.left_out)
     validation_every = round(1 / validation_share) if validation_share else None
     tables = _tables(source)
     if tables:

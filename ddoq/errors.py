@@ -1,11 +1,19 @@
 """Every way the algorithm can refuse or fail, each with a stable code. Torch-free.
 
     DdoqError
+    ├── AddressRefusedError    address.refused
     ├── ConfigError            config.invalid
     ├── DatasetError           (the dataset, not the code, must change)
     │   ├── UnknownSchemeError       dataset.unknown_scheme
     │   ├── OutsideRootsError        dataset.outside_roots
     │   ├── BucketNotAllowedError    dataset.bucket_not_allowed
+    │   ├── DatasetUriError          dataset.uri
+    │   ├── HostNotAllowedError      dataset.host_not_allowed
+    │   ├── HubNotAllowedError       dataset.hub_not_allowed
+    │   ├── DatasetDeniedError       dataset.denied
+    │   ├── UntrustedServerError     dataset.untrusted_server
+    │   ├── DatasetTooLargeError     dataset.too_large
+    │   ├── WebPageError             dataset.web_page
     │   ├── DatasetNotFoundError     dataset.not_found
     │   ├── NotAnArchiveError        dataset.not_an_archive
     │   ├── DamagedArchiveError      dataset.damaged
@@ -46,6 +54,15 @@ class DdoqError(Exception):
     hint: ClassVar[str] = "Look in the server's log under the request_id, and report what it says."
 
 
+class AddressRefusedError(DdoqError):
+    """The host leads to an address that may not be reached from here."""
+
+    code = "address.refused"
+    hint: ClassVar[str] = (
+        "Use a server with a public address, or ask the operator to add its network to `DDOQ_PRIVATE_NETWORKS`."
+    )
+
+
 class ConfigError(DdoqError):
     """The config is not one that can be run."""
 
@@ -79,6 +96,55 @@ class BucketNotAllowedError(DatasetError):
 
     code = "dataset.bucket_not_allowed"
     hint = "Use a bucket that is allowed, or add this one to `DDOQ_DATASET_BUCKETS`."
+
+
+class DatasetUriError(DatasetError):
+    """The dataset URI is not written as its scheme asks."""
+
+    code = "dataset.uri"
+    hint: ClassVar[str] = "Write the URI as docs/datasets.md shows for its scheme."
+
+
+class HostNotAllowedError(DatasetError):
+    """An `https://` dataset lies on a host that may not be read."""
+
+    code = "dataset.host_not_allowed"
+    hint: ClassVar[str] = "Use an allowed host, or ask the operator to add this one to `DDOQ_DATASET_HOSTS`."
+
+
+class HubNotAllowedError(DatasetError):
+    """An `hf://` dataset is not among those that may be read."""
+
+    code = "dataset.hub_not_allowed"
+    hint: ClassVar[str] = "Use an allowed dataset, or ask the operator to add this one to `DDOQ_HUB_DATASETS`."
+
+
+class DatasetDeniedError(DatasetError):
+    """The dataset's server wants credentials, and none are sent."""
+
+    code = "dataset.denied"
+    hint: ClassVar[str] = "Make the dataset public, give a presigned address, or copy it to a place that may be read."
+
+
+class UntrustedServerError(DatasetError):
+    """The dataset's server does not prove its name by a certificate that is trusted here."""
+
+    code = "dataset.untrusted_server"
+    hint: ClassVar[str] = "Mend the server's certificate, or ask the operator to set `SSL_CERT_FILE` to its authority."
+
+
+class DatasetTooLargeError(DatasetError):
+    """The dataset has more bytes than may be fetched."""
+
+    code = "dataset.too_large"
+    hint: ClassVar[str] = "Send a smaller dataset, or ask the operator to raise `DDOQ_MAX_DATASET_BYTES`."
+
+
+class WebPageError(DatasetError):
+    """There is a web page at the dataset URI, not a file."""
+
+    code = "dataset.web_page"
+    hint: ClassVar[str] = "Give the address of the file itself: often the page asks to log in, or has a link to it."
 
 
 class DatasetNotFoundError(DatasetError):

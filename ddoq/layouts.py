@@ -31,9 +31,13 @@ class Encoded:
 
 
 class LeftOut:
-    """Counts what is not used, by reason, with the first name as an example: short, however much it is."""
+    """Counts what is not used, by reason, with the first name as an example: short, however much it is.
 
-    def __init__(self) -> None:
+    `sentences` are said before, as they are.
+    """
+
+    def __init__(self, sentences: Sequence[str] = ()) -> None:
+        self._sentences = tuple(sentences)
         self._found: dict[str, tuple[int, str]] = {}
 
     def add(self, reason: str, name: str, n: int = 1) -> None:
@@ -41,7 +45,8 @@ class LeftOut:
         self._found[reason] = (before + n, example)
 
     def sentences(self) -> tuple[str, ...]:
-        return tuple(f"{n} {reason} (such as {example!a})" for reason, (n, example) in self._found.items())
+        counted = (f"{n} {reason} (such as {example!a})" for reason, (n, example) in self._found.items())
+        return (*self._sentences, *counted)
 
 
 @dataclass(frozen=True)

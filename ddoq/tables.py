@@ -168,7 +168,10 @@ def _read_labels(file: LocalFile, config: DatasetConfig) -> _LabelColumn:
         encoded = pc.dictionary_encode(column).combine_chunks()
         values = tuple(encoded.dictionary.to_pylist())
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        return _LabelColumn(values, codes, _hub_names(schema, config.label_column))
+        names = _hub_names(schema, config.label_column)
+        if names is None and all(isinstance(value, int) for value in values):
+            names = file.hub_names.get(config.label_column)
+        return _LabelColumn(values, codes, names)
 
 
 def _require_column(schema: Any, name: str, is_usable: Any, wanted: str) -> None:

@@ -7,7 +7,6 @@ from urllib.parse import unquote
 
 from ddoq.config import DistillConfig
 from ddoq.errors import (
-    BucketNotAllowedError,
     DatasetNotFoundError,
     OutsideRootsError,
     PriorNotAllowedError,
@@ -16,7 +15,9 @@ from ddoq.errors import (
     TeacherNotFoundError,
     UnknownSchemeError,
 )
+from ddoq.guard import Rules
 from ddoq.prior_config import ModelPrior, PixelsPrior
+from ddoq.source_uris import FORMS, Reach, parse_hub, parse_web, require_bucket, shown, unpinned
 from ddoq.teacher_config import CheckpointTeacher, PretrainedTeacher, TeacherConfig, TrainedTeacher
 from jobs.settings import Settings
 
@@ -25,26 +26,43 @@ def admit(config: DistillConfig, settings: Settings) -> None:
     """Refuse a config that asks for what this installation does not allow.
 
     Raises:
-        UnknownSchemeError, OutsideRootsError, BucketNotAllowedError, DatasetNotFoundError: by the dataset's URI.
+        UnknownSchemeError, OutsideRootsError, BucketNotAllowedError, HostNotAllowedError, HubNotAllowedError,
+            AddressRefusedError, DatasetUriError, DatasetNotFoundError: by the dataset's URI.
         PriorNotAllowedError, PriorNotFoundError: by the prior's model.
         TeacherNotAllowedError, TeacherNotFoundError: by the teacher.
     """
-    admit_dataset(config.dataset.uri, settings.file_roots, settings.dataset_buckets)
+    admit_dataset(config.dataset.uri, settings)
     if not isinstance(config.prior, PixelsPrior):
         admit_model(config.prior, settings.models)
     if config.teacher is not None:
         admit_teacher(config.teacher, settings.models)
 
 
-def admit_dataset(uri: str, file_roots: Sequence[Path], buckets: Sequence[str]) -> None:
-    """Refuse a URI of an unknown scheme, outside the roots (links followed), or in another bucket."""
+def admit_dataset(uri: str, settings: Settings) -> None:
+    """Refuse a URI of an unknown scheme, outside the roots (links followed), in another bucket, host or hub dataset."""
     scheme, separator, rest = uri.partition("://")
-    if separator and scheme.lower() == "file":
-        _admit_path(rest, file_roots)
-    elif separator and scheme.lower() == "s3":
-        _admit_bucket(rest.partition("/")[0], buckets)
-    else:
-        raise UnknownSchemeError(f"{uri!r} is not read here; write file:///absolute/path or s3://bucket/key")
+    match scheme.lower() if separator else "":
+        case "file":
+            _admit_path(rest, settings.file_roots)
+        case "s3":
+            require_bucket(rest, settings.dataset_buckets, settings.s3_bucket)
+        case "https" | "http":
+            parse_web(uri, reach_of(settings))
+        case "hf":
+            _admit_hub(uri, reach_of(settings))
+        case _:
+            raise UnknownSchemeError(f"{shown(uri)!r} is not read here; write {FORMS}")
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Tell which servers datasets may come from."""
+    return Reach(
+        hosts=settings.dataset_hosts,
+        hub_datasets=settings.hub_datasets,
+        hub=settings.hub_endpoint,
+        rules=Rules(settings.private_networks),
+        max_bytes=settings.max_dataset_bytes,
+    )
 
 
 def admit_model(prior: ModelPrior, allowed: Sequence[str]) -> None:
@@ -89,9 +107,10 @@ def _admit_path(rest: str, roots: Sequence[Path]) -> None:
         raise OutsideRootsError(f"{path!r} is outside the folders that may be read here; move it below one of them")
 
 
-def _admit_bucket(bucket: str, allowed: Sequence[str]) -> None:
-    if not {"*", bucket} & set(allowed):
-        raise BucketNotAllowedError(f"bucket {bucket!r} may not be read here; use one of {sorted(allowed)}")
+def _admit_hub(uri: str, reach: Reach) -> None:
+    place = parse_hub(uri, reach)
+    if not place.is_pinned and not place.is_moving:
+        raise unpinned(place)
 
 
 def _is_below(path: str, folders: Iterable[Path]) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ddoq.events import Stage
+from ddoq.source_uris import HUB
 
 
 def _split(value: Any) -> Any:
@@ -33,6 +35,21 @@ def _with_driver(url: str) -> str:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _split_at_commas(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(ip_network(network)) for network in networks)
+
+
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_networks)]
+
+
+def _without_slash(url: str) -> str:
+    return url.rstrip("/")
 
 
 def _resolved(folders: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -117,6 +134,21 @@ class Settings(BaseSettings):
         None,
         description="Address at which callers reach the object store: downloads are sent there by presigned URLs. "
         "It must answer a range with 206. Default: they pass through the API.",
+    )
+    dataset_hosts: Names = Field(
+        (), description="Hosts that `https://` datasets may be on; `*` is any public one, `*.example.com` any below."
+    )
+    hub_datasets: Names = Field(
+        (), description="Hub datasets that `hf://` may read: `owner/name`, `owner/*`, or `*` for any."
+    )
+    hub_endpoint: Annotated[str, AfterValidator(_without_slash)] = Field(
+        HUB, pattern="^https?://[^/?#@]+/?$", description="Address of the hub, or of a mirror of it."
+    )
+    private_networks: Networks = Field(
+        (), description="Networks (CIDR) that may be reached although they are not public; separated by commas."
+    )
+    max_dataset_bytes: int = Field(
+        200 * 2**30, gt=0, description="Bytes that are fetched of one dataset on a server at most."
     )
 
 

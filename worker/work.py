@@ -17,7 +17,7 @@ from ddoq.sources import Access
 from ddoq.stages import BLOCKED, join_blocks, needs, run_blocks, run_stage
 from ddoq.types import Report
 from ddoq.usage import read_usage
-from jobs.admission import admit
+from jobs.admission import admit, reach_of
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.caches import open_cache
 from jobs.errors import DiskFullError
@@ -86,6 +86,8 @@ def _open_run(bench: Bench, claim: Claim, on_event: OnEvent) -> Run:
             s3_buckets=settings.dataset_buckets,
             s3=lambda: make_s3_client(settings),
             cache=scratch.sources(claim.job_id),
+            reach=reach_of(settings),
+            own_bucket=settings.s3_bucket,
         ),
         cache=open_cache(bench.objects, settings, claim.owner),
         on_event=on_event,

@@ -14,6 +14,7 @@ from ddoq.networks import NetworkConfig, make_network
 from ddoq.seeds import stream
 from tests.integration.launch import launch
 from tests.pictures import members, write_zip
+from tests.web import serve
 
 FIT = {"kind": "fit", "resolution": 16, "size": "small", "steps": 3, "train_batch_size": 8}
 
@@ -50,6 +51,17 @@ def test_a_dataset_is_encoded_and_a_prior_trained_once_for_all_jobs_and_a_sweep_
     assert archives == {"ipc-3-archive.zip": [3, 3, 3], "ipc-2-archive.zip": [2, 2, 2]}
     assert {"ipc-3.accuracy.distilled.mean", "ipc-2.accuracy.distilled.mean"} <= set(sweep.figures)
     assert "accuracy.distilled.mean" in again.figures
+
+
+def test_a_dataset_on_a_web_server_is_distilled_where_its_network_may_be_reached(
+    server_folder: Path, tmp_path: Path
+) -> None:
+    write_zip(tmp_path / "data.zip", members())
+    with serve() as site:
+        uri = site.put("/data.zip", (tmp_path / "data.zip").read_bytes())
+        with launch(server_folder, DDOQ_PRIVATE_NETWORKS="127.0.0.1/32") as launched, launched.client() as client:
+            job = finished(client, config(uri, images_per_class=2, prior={"kind": "pixels", "resolution": 16}))
+    assert "accuracy.distilled.mean" in job.figures
 
 
 def peak_bytes(server_folder: Path, job_id: str) -> dict[str, int]:

@@ -71,6 +71,25 @@ def test_an_empty_list_allows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().file_roots == ()
 
 
+def test_networks_are_separated_by_commas_since_they_may_have_colons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDOQ_PRIVATE_NETWORKS", "10.20.0.0/16, fd12::/48")
+    assert load_settings().private_networks == ("10.20.0.0/16", "fd12::/48")
+
+
+@pytest.mark.parametrize("text", ["10.20.0.1/16", "intern", "10.20.0.0/33"])
+def test_what_is_no_network_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DDOQ_PRIVATE_NETWORKS", text)
+    with pytest.raises(ValidationError, match="private_networks"):
+        load_settings()
+
+
+@pytest.mark.parametrize("text", ["huggingface.co", "https://ann:pw@mirror", "https://mirror/?a=1", "ftp://mirror"])
+def test_a_hub_is_an_address_without_credentials(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DDOQ_HUB_ENDPOINT", text)
+    with pytest.raises(ValidationError, match="hub_endpoint"):
+        load_settings()
+
+
 def test_the_limit_of_one_stage_is_set_over_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOQ_STALL_SECONDS", '{"encode": 90}')
     assert load_settings().stall_seconds == {**STALL_SECONDS, Stage.ENCODE: 90}
