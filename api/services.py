@@ -14,6 +14,7 @@ from jobs.queue import Queue, make_celery
 from jobs.schema import make_engine
 from jobs.settings import Settings
 from jobs.store import Store
+from jobs.uploads import Uploads, open_uploads
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Services:
     objects: ObjectStore
     queue: Queue
     cursors: Cursors
+    uploads: Uploads
 
 
 def open_services(settings: Settings) -> Services:
@@ -40,6 +42,7 @@ def open_services(settings: Settings) -> Services:
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=Queue(make_celery(settings)),
         cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
+        uploads=open_uploads(engine, settings),
     )
 
 

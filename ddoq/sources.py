@@ -35,17 +35,27 @@ _NOT_THERE = {"404", "NoSuchBucket", "NoSuchKey"}
 
 
 @dataclass(frozen=True)
+class StoredObject:
+    """Where the bytes of an upload are; `s3` makes a client."""
+
+    s3: "Callable[[], S3Client]"
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Access:
     """What this installation may read.
 
     `file_roots` are compared after symbolic links were followed. `s3_buckets` is an allow-list, `"*"` means any; `s3`
-    makes a client. `cache` takes fetched objects.
+    makes a client. `cache` takes fetched objects. `uploads` finds the upload of an id, if there is one to read.
     """
 
     file_roots: tuple[Path, ...]
     s3_buckets: tuple[str, ...]
     s3: "Callable[[], S3Client] | None"
     cache: Path
+    uploads: Callable[[str], StoredObject | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +168,7 @@ def open_source(uri: str, access: Access) -> Source:
 
     Args:
         uri: `file:///absolute/path` (percent-encoded) or `s3://bucket/key` (as it is). A key that is no object, that is
-            empty or that ends in `/` stands for the objects below it.
+            empty or that ends in `/` stands for the objects below it. `upload://id` is a file that was sent before.
         access: What may be read.
 
     Returns:
@@ -176,7 +186,9 @@ def open_source(uri: str, access: Access) -> Source:
         return _open_path(rest, access.file_roots)
     if separator and scheme.lower() == "s3":
         return _open_s3(rest, access)
-    raise UnknownSchemeError(f"{uri!r} is not read here; write file:///absolute/path or s3://bucket/key")
+    if separator and scheme.lower() == "upload":
+        return _open_upload(rest, access)
+    raise UnknownSchemeError(f"{uri!r} is not read here; write file:///absolute/path, s3://bucket/key or upload://id")
 
 
 def _open_path(rest: str, roots: tuple[Path, ...]) -> Source:
@@ -214,6 +226,19 @@ def _open_s3(rest: str, access: Access) -> Source:
         if s3_code(error) not in _NOT_THERE:
             raise BucketNotAllowedError(f"'s3://{rest}' may not be read here: {s3_code(error)}") from error
     raise DatasetNotFoundError(f"there is no object and no prefix 's3://{rest}'")
+
+
+def _open_upload(upload_id: str, access: Access) -> Source:
+    place = access.uploads(upload_id) if access.uploads else None
+    if place is None:
+        raise DatasetNotFoundError(f"there is no complete upload 'upload://{upload_id}'; send the file first")
+    client = place.s3()
+    try:
+        return _download(client, place.bucket, place.key, access.cache)
+    except ClientError as error:
+        if s3_code(error) not in _NOT_THERE:
+            raise
+        raise DatasetNotFoundError(f"the bytes of 'upload://{upload_id}' are gone; send them again") from error
 
 
 def _is_object(client: "S3Client", bucket: str, key: str) -> bool:

@@ -43,8 +43,10 @@ def admit_dataset(uri: str, file_roots: Sequence[Path], buckets: Sequence[str]) 
         _admit_path(rest, file_roots)
     elif separator and scheme.lower() == "s3":
         _admit_bucket(rest.partition("/")[0], buckets)
+    elif separator and scheme.lower() == "upload":
+        return  # whose it is, and whether it is complete, is known where the job is stored
     else:
-        raise UnknownSchemeError(f"{uri!r} is not read here; write file:///absolute/path or s3://bucket/key")
+        raise UnknownSchemeError(f"{uri!r} is not read here; write file:///absolute/path, s3://bucket/key or upload://id")
 
 
 def admit_model(prior: ModelPrior, allowed: Sequence[str]) -> None:

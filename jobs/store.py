@@ -20,6 +20,7 @@ from jobs.records import Artifact, Job, JobEvent, JobState, UnitState
 from jobs.rows import lock_job, move, now, record
 from jobs.states import TERMINAL, EventKind
 from jobs.tables import artifacts, events, jobs, units
+from jobs.upload_uses import use_upload
 
 USUAL = JobOptions()
 SUBMISSION = 0x64646F72  # any number, the same in all processes: one job is let in at a time
@@ -64,6 +65,7 @@ class Store:
         Raises:
             IdempotencyMismatchError: the key came before, with another body.
             QueueFullError: as many jobs are queued as may be.
+            DatasetNotFoundError: its dataset is an upload that is not there.
         """
         with self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
@@ -174,7 +176,8 @@ def _submitted_before(connection: Connection, owner: str, idempotency: Idempoten
 
 def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> str:
     job_id, first = new_job_id(), config.stages[0]
-    row = {"id": job_id, "owner": owner, "state": JobState.QUEUED, "stage": first, **columns}
+    upload_id = use_upload(connection, owner, config.dataset.uri)
+    row = {"id": job_id, "owner": owner, "state": JobState.QUEUED, "stage": first, "upload_id": upload_id, **columns}
     unit = {"job_id": job_id, "stage": first, "index": 0, "of": 1, "state": UnitState.READY}
     connection.execute(insert(jobs).values(row | {"config": config.model_dump(mode="json")}))
     connection.execute(insert(units).values(unit))

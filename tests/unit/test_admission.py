@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
     "uri", ["", "flowers.zip", "/data/flowers.zip", "file:/data", "https://host/a.zip", "hf://a/b"]
 )
 def test_another_scheme_is_refused(uri: str) -> None:
-    with pytest.raises(UnknownSchemeError, match="write file:///absolute/path or s3://bucket/key"):
+    with pytest.raises(UnknownSchemeError, match="write file:///absolute/path, s3://bucket/key or upload://id"):
         admit_dataset(uri, [Path("/")], ["*"])
 
 
