@@ -7,11 +7,13 @@
         ├── PathNotFoundError          request.path             404
         ├── ArtifactNotFoundError      artifact.not_found       404
         ├── MethodNotAllowedError      request.method           405
+        ├── BodyBrokenOffError         request.broken_off       408
         ├── BodyTooLargeError          request.too_large        413
         ├── ContentTypeError           request.content_type     415
         ├── RangeNotSatisfiableError   request.range            416
         ├── InvalidRequestError        request.invalid          422
         ├── CursorError                request.cursor           422
+        ├── TooManyBodiesError         request.too_many_bodies  503
         ├── DatabaseUnavailableError   database.unavailable     503
         └── NotReadyError              service.not_ready        503
 
@@ -20,6 +22,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ddoq.errors import DdoqError
 
@@ -72,6 +75,20 @@ class MethodNotAllowedError(RequestError):
     """The path is known, but not with this method."""
 
     code = "request.method"
+
+
+class BodyBrokenOffError(RequestError):
+    """The bytes of the body stopped coming."""
+
+    code = "request.broken_off"
+    hint: ClassVar[str] = "Send what is missing again: GET /v1/uploads/{id} tells which parts are there."
+
+
+class TooManyBodiesError(RequestError):
+    """As many large bodies are being received as may be at a time."""
+
+    code = "request.too_many_bodies"
+    hint: ClassVar[str] = "Try again after Retry-After."
 
 
 class BodyTooLargeError(RequestError):

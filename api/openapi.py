@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.problems import MEDIA_TYPE, Problem
+from api.upload_views import Completion, UploadRequest
 from api.views import JobRequest, NewKey
 from ddoq.config import DistillConfig
 
@@ -18,6 +19,7 @@ _REFERENCE = "#/components/schemas/{model}"
 TAGS = [
     {"name": "jobs", "description": "Ask for a distillation, watch it, cancel it."},
     {"name": "artifacts", "description": "Download what a job made."},
+    {"name": "uploads", "description": "Send a file, whole or in parts, to be the dataset of jobs."},
     {"name": "api-keys", "description": "Create, list and revoke keys. Needs the scope `keys:manage`."},
     {"name": "health", "description": "For load balancers and supervisors; needs no key."},
 ]
@@ -61,6 +63,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 (DistillConfig, "validation"),
                 (JobRequest, "validation"),
                 (NewKey, "validation"),
+                (UploadRequest, "validation"),
+                (Completion, "validation"),
             ],
             ref_template=_REFERENCE,
         )

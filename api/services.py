@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.cursors import Cursors
+from api.receiving import Receiver
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
 from jobs.keys import Keys
@@ -29,6 +30,7 @@ class Services:
     queue: Queue
     cursors: Cursors
     uploads: Uploads
+    receiver: Receiver
 
 
 def open_services(settings: Settings) -> Services:
@@ -43,6 +45,7 @@ def open_services(settings: Settings) -> Services:
         queue=Queue(make_celery(settings)),
         cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
         uploads=open_uploads(engine, settings),
+        receiver=Receiver(),
     )
 
 

@@ -46,7 +46,9 @@ def admit_dataset(uri: str, file_roots: Sequence[Path], buckets: Sequence[str]) 
     elif separator and scheme.lower() == "upload":
         return  # whose it is, and whether it is complete, is known where the job is stored
     else:
-        raise UnknownSchemeError(f"{uri!r} is not read here; write file:///absolute/path, s3://bucket/key or upload://id")
+        raise UnknownSchemeError(
+            f"{uri!r} is not read here; write file:///absolute/path, s3://bucket/key or upload://id"
+        )
 
 
 def admit_model(prior: ModelPrior, allowed: Sequence[str]) -> None:

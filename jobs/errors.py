@@ -211,7 +211,7 @@ class ChecksumError(ServiceError):
 
 
 class NoUploadUrlsError(ServiceError):
-    """This installation hands out no URLs of its object store."""
+    """No URLs of the object store are handed out here."""
 
     code = "upload.no_urls"
     hint: ClassVar[str] = "Send the bytes to this API by PUT instead."

@@ -48,9 +48,8 @@ def use_upload(connection: Connection, owner: str, uri: str) -> str | None:
 
 def is_in_use(upload_id: Any, since: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
     """Whether a job that has not ended uses an upload, or one that ended behind `since`."""
-    needs_it = jobs.c.state.not_in(TERMINAL)
-    if since is not None:
-        needs_it = or_(needs_it, jobs.c.finished_at > since)
+    is_open = jobs.c.state.not_in(TERMINAL)
+    needs_it = is_open if since is None else or_(is_open, jobs.c.finished_at > since)
     return exists().where(jobs.c.upload_id == upload_id, needs_it)
 
 

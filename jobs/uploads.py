@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from jobs.artifacts import make_s3_client
 from jobs.errors import (
@@ -18,13 +18,10 @@ from jobs.errors import (
     NoUploadUrlsError,
     ObjectNotFoundError,
     SizeNeededError,
-    TooManyUploadsError,
     UploadFinishedError,
     UploadIncompleteError,
     UploadInUseError,
     UploadNotFoundError,
-    UploadQuotaError,
-    UploadTooLargeError,
 )
 from jobs.ids import new_upload_id
 from jobs.multipart import PartStore, Writing
@@ -33,10 +30,9 @@ from jobs.rows import now
 from jobs.settings import Settings
 from jobs.tables import uploads
 from jobs.upload_parts import part_bytes, require_whole
+from jobs.upload_quota import require_room
 from jobs.upload_rows import change, find, find_open, read_upload, require_open
 from jobs.upload_uses import OPEN_LIFE, clear, delete_unused, is_in_use
-
-LETTING_IN = 0x64646F75  # any number, the same in all processes: one owner's uploads are counted by one at a time
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class Uploads:
         """
         row = {"id": new_upload_id(), "owner": owner, "state": UploadState.OPEN, **vars(new)}
         with self._engine.begin() as connection:
-            self._require_room(connection, owner, new.size_bytes or 0, n_new=1)
+            require_room(connection, self._settings, owner, new.size_bytes or 0, n_new=1)
             return read_upload(connection.execute(insert(uploads).values(row).returning(uploads)).one())
 
     def get(self, owner: str, upload_id: str) -> Upload:
@@ -132,7 +128,7 @@ class Uploads:
             if declared is None and size_bytes is None:
                 raise SizeNeededError("how many bytes will come? send Content-Length, or begin anew with size_bytes")
             if declared is None:
-                self._require_room(connection, owner, size_bytes or 0)
+                require_room(connection, self._settings, owner, size_bytes or 0)
                 return change(connection, upload, size_bytes=size_bytes)
             if size_bytes not in (None, declared):
                 raise UploadIncompleteError(f"{size_bytes} bytes were announced, and {declared} were declared")
@@ -183,9 +179,9 @@ class Uploads:
             PartError: there is no such part.
             UploadNotFoundError, UploadFinishedError, SizeNeededError: as for `expect`.
         """
+        size_bytes = part_bytes(self.expect(owner, upload_id, None), number)
         if not self.has_urls:
             raise NoUploadUrlsError("this service hands out no URLs of its object store; PUT the bytes here")
-        size_bytes = part_bytes(self.expect(owner, upload_id, None), number)
         key, multipart_id = _place(self._with_parts(owner, upload_id))
         return self._parts.sign(key, multipart_id, number, size_bytes), size_bytes
 
@@ -237,23 +233,6 @@ class Uploads:
     def delete_unused(self) -> Sequence[str]:
         """Delete what was never finished, and what no job has needed for long; answer which."""
         return delete_unused(self._engine, self._parts, self._settings.upload_days)
-
-    def _require_room(self, connection: Connection, owner: str, size_bytes: int, n_new: int = 0) -> None:
-        """Refuse what is too large, or too much beside the owner's other uploads; the transaction lets in one owner."""
-        most = self._settings
-        if size_bytes > most.max_upload_bytes:
-            raise UploadTooLargeError(f"{size_bytes} bytes are more than the {most.max_upload_bytes} that are taken")
-        connection.execute(select(func.pg_advisory_xact_lock(LETTING_IN, func.hashtext(owner))))
-        n_open = func.count().filter(uploads.c.state == UploadState.OPEN)
-        totals = select(n_open.label("n_open"), func.coalesce(func.sum(uploads.c.size_bytes), 0).label("n_bytes"))
-        found = connection.execute(totals.where(uploads.c.owner == owner)).one()
-        if found.n_open + n_new > most.max_open_uploads:
-            raise TooManyUploadsError(f"{found.n_open} uploads are unfinished, and {most.max_open_uploads} may be")
-        if found.n_bytes + size_bytes > most.upload_bytes_per_owner:
-            raise UploadQuotaError(
-                f"{size_bytes} bytes beside the {found.n_bytes} of other uploads are more than the "
-                f"{most.upload_bytes_per_owner} that an owner may have"
-            )
 
     def _put(self, upload: Upload, number: int, piece: IO[bytes]) -> str:
         key, multipart_id = _place(upload)

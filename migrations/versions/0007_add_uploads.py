@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.CheckConstraint(WHOLE, name=op.f("ck_uploads_whole_when_ready")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_uploads")),
     )
-    op.create_index(op.f("ix_uploads_owner"), "uploads", ["owner", "id"])
+    op.create_index(op.f("ix_uploads_owner_id"), "uploads", ["owner", "id"])
     op.create_index(op.f("ix_uploads_used_at"), "uploads", ["used_at"])
     op.add_column("jobs", sa.Column("upload_id", ID, comment="what its dataset is"))
     op.create_foreign_key(
