@@ -11,6 +11,8 @@ from api.auth import Reader, Writer
 from api.bodies import json_body
 from api.openapi import body_of, problems
 from api.paths import JobId
+from api.plan_views import PlanView
+from api.planning import plan_job
 from api.services import Services, Using
 from api.shapes import job_path, show_events, show_job
 from api.views import EventPage, JobPage, JobRequest, JobView
@@ -39,6 +41,11 @@ IdempotencyKey = Annotated[
 ]
 
 
+ValidateOnly = Annotated[
+    bool, Query(description="Answer what the job would be, or why it would be refused, and store nothing.")
+]
+
+
 class Paging(BaseModel):
     """Which jobs to list."""
 
@@ -63,8 +70,12 @@ class Following(BaseModel):
     operation_id="submit_job",
     summary="Ask for a distillation",
     status_code=202,
+    response_model=JobView,
     response_description="The job is queued; `Location` says where to watch it.",
-    responses=problems(400, 401, 403, 413, 415, 422, 429),
+    responses={
+        200: {"model": PlanView, "description": "What the job would be, by `validate_only`."},
+        **problems(400, 401, 403, 413, 415, 422, 429, 503),
+    },
     openapi_extra=body_of(JobRequest, EXAMPLE),
 )
 def submit_job(
@@ -74,12 +85,15 @@ def submit_job(
     response: Response,
     background: BackgroundTasks,
     key: IdempotencyKey = None,
-) -> JobView:
+    validate_only: ValidateOnly = False,
+) -> JobView | Response:
     """Check what can be checked without reading the data, and queue the job.
 
     A request that is sent again with its `Idempotency-Key` is answered with the job that it made the first time, and
-    with `Idempotency-Replayed: true`.
+    with `Idempotency-Replayed: true`. With `validate_only` the dataset is looked at instead, and nothing is stored.
     """
+    if validate_only:
+        return Response(plan_job(using, caller.owner, request.config).model_dump_json(), media_type="application/json")
     submitted = _submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
     if submitted.is_new:
         background.add_task(_wake, using)

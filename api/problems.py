@@ -29,7 +29,7 @@ from api.errors import (
     RequestError,
     TooManyBodiesError,
 )
-from ddoq.errors import ConfigError, DatasetError, DdoqError, PriorError, TeacherError
+from ddoq.errors import ConfigError, DatasetError, DatasetUnavailableError, DdoqError, PriorError, TeacherError
 from jobs.errors import (
     ArtifactExpiredError,
     ChecksumError,
@@ -101,6 +101,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     InspectionFailedError: 500,
     StorageRefusedError: 500,
     DatabaseUnavailableError: 503,
+    DatasetUnavailableError: 503,
     InspectionBusyError: 503,
     NotReadyError: 503,
     StorageUnavailableError: 503,

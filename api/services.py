@@ -10,6 +10,7 @@ from api.cursors import Cursors
 from api.receiving import Receiver
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
+from jobs.inspecting import Inspector
 from jobs.keys import Keys
 from jobs.queue import Queue, make_celery
 from jobs.schema import make_engine
@@ -31,11 +32,13 @@ class Services:
     cursors: Cursors
     uploads: Uploads
     receiver: Receiver
+    inspector: Inspector
 
 
 def open_services(settings: Settings) -> Services:
     """Make the drivers; none of them connects before it is used."""
     engine = make_engine(settings.database_url)
+    uploads = open_uploads(engine, settings)
     return Services(
         settings=settings,
         engine=engine,
@@ -44,8 +47,9 @@ def open_services(settings: Settings) -> Services:
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=Queue(make_celery(settings)),
         cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
-        uploads=open_uploads(engine, settings),
+        uploads=uploads,
         receiver=Receiver(),
+        inspector=Inspector(settings, uploads),
     )
 
 
