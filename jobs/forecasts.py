@@ -72,7 +72,7 @@ def _estimate(stage: Stage, past: Sequence[_Past], findings: Findings, n_at_once
         return Estimate(
             None, None, "no job with such a prior, at this resolution and evaluation, has ended here lately"
         )
-    of_jobs = f"the latest {len(past)} jobs with such a prior, at this resolution and evaluation"
+    of_jobs = f"the latest jobs with such a prior, at this resolution and evaluation ({len(past)} of them)"
     n_pieces = sum(job.n_pieces for job in past)
     if stage not in SCALED or n_pieces == 0:
         return Estimate(round(median(job.seconds for job in past), 3), peak, f"the median of {of_jobs}; not scaled")
