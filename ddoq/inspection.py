@@ -161,7 +161,7 @@ def _warnings(dataset: Dataset, budgets: tuple[Budget, ...]) -> Iterator[str]:
             yield f"{budget.name} asks for as many images as {len(whole)} classes have, such as {whole[0]!r}"
     few = [name for name, n in zip(names, n_test, strict=True) if n < FEW_TESTS]
     if few:
-        yield f"{len(few)} classes have fewer than {FEW_TESTS} test images, such as {few[0]!r}: accuracies will be coarse"
+        yield f"{len(few)} classes have fewer than {FEW_TESTS} test images, such as {few[0]!r}: coarse accuracies"
     if max(n_train) > 100 * min(n_train):
         yield f"the largest class has {max(n_train)} training images and the smallest {min(n_train)}"
 

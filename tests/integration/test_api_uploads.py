@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.services import Services
+from cli.client import Client
 from cli.servers import free_port
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.records import JobState
@@ -370,3 +371,17 @@ def test_a_store_that_is_away_keeps_what_was_begun(
         assert not wrong_in(away, 503, "storage.unavailable")
     with with_settings(services) as client:
         assert client.put(upload["links"]["content"], content=b"some bytes", headers=ann).status_code == 200
+
+
+def test_the_command_line_goes_on_where_it_was_cut_off(
+    app: FastAPI, ann: Headers, services: Services, tmp_path: Path
+) -> None:
+    (tmp_path / "flowers.zip").write_bytes(TWO_PARTS)
+    said = {"size_bytes": len(TWO_PARTS), "sha256": hashlib.sha256(TWO_PARTS).hexdigest()}
+    with served(app) as url, httpx.Client(base_url=url, headers=ann) as http:
+        begun = http.post("/v1/uploads", json=said).json()
+        http.put(f"{begun['links']['parts']}/2", content=SECOND)
+        with Client(url, ann["Authorization"].removeprefix("Bearer ")) as client:
+            sent = client.upload(tmp_path / "flowers.zip")
+    assert (sent.id, sent.state) == (begun["id"], "ready")
+    assert list(stored(services).values()) == [TWO_PARTS]
