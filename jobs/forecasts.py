@@ -18,6 +18,7 @@ from jobs.tables import jobs, units
 LATEST = 1000  # jobs that ended, among which those alike are looked for: the query is as fast when there are more
 ALIKE = 20  # jobs, the latest of them, that are believed
 SCALED = (Stage.ENCODE, Stage.GENERATE)  # their pieces are images: training images, distilled images
+CACHED = (Stage.FIT, Stage.TEACH)  # and encode: what an earlier job left makes them fast, but never the longest of them
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,16 @@ def _estimate(stage: Stage, past: Sequence[_Past], findings: Findings, n_at_once
         return Estimate(
             None, None, "no job with such a prior, at this resolution and evaluation, has ended here lately"
         )
-    of_jobs = f"the latest jobs with such a prior, at this resolution and evaluation ({len(past)} of them)"
-    n_pieces = sum(job.n_pieces for job in past)
-    if stage not in SCALED or n_pieces == 0:
-        return Estimate(round(median(job.seconds for job in past), 3), peak, f"the median of {of_jobs}; not scaled")
-    n_images = sum(findings.listed.n_train) if stage is Stage.ENCODE else sum(findings.n_images.values())
-    a_piece = sum(job.unit_seconds for job in past) / n_pieces
-    basis = f"{a_piece:.3g} s an image in {of_jobs}, for {n_images} images on {n_at_once} workers"
-    return Estimate(round(a_piece * n_images / n_at_once, 3), peak, basis)
+    alike = f"jobs with such a prior, at this resolution and evaluation (of the latest {len(past)})"
+    longest = max(past, key=lambda job: job.unit_seconds)
+    if stage in SCALED and longest.n_pieces:
+        n_images = sum(findings.listed.n_train) if stage is Stage.ENCODE else sum(findings.n_images.values())
+        an_image = longest.unit_seconds / longest.n_pieces
+        basis = f"{an_image:.3g} s an image in the longest of {alike}, for {n_images} images on {n_at_once} workers"
+        return Estimate(round(an_image * n_images / n_at_once, 3), peak, basis)
+    if stage in CACHED:
+        return Estimate(round(longest.seconds, 3), peak, f"the longest of {alike}; not scaled")
+    return Estimate(round(median(job.seconds for job in past), 3), peak, f"the median of {alike}; not scaled")
 
 
 def _past(engine: Engine, config: DistillConfig) -> Mapping[Stage, list[_Past]]:

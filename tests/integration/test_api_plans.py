@@ -126,7 +126,7 @@ def test_the_estimate_is_what_jobs_alike_took(
     steps = {step["stage"]: step["estimate"] for step in found["stages"]}
     assert (steps["encode"]["seconds"], steps["encode"]["peak_bytes"]) == (2.0 * 36, 1000)
     assert steps["evaluate"]["seconds"] == 20
-    assert "1 of them" in steps["encode"]["basis"]
+    assert "2 s an image in the longest" in steps["encode"]["basis"]
     assert found["seconds"] > 92
     other = plan(client, ann, flowers, prior={"kind": "pixels", "resolution": 32}).json()
     assert [step["estimate"]["seconds"] for step in other["stages"] if step["stage"] == "encode"] == [None]
