@@ -7,13 +7,33 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from api import artifact_routes, docs_page, event_routes, health, installation_routes, jobs_routes, key_routes
+from api import (
+    artifact_routes,
+    docs_page,
+    event_routes,
+    health,
+    installation_routes,
+    jobs_routes,
+    key_routes,
+    upload_routes,
+)
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
 from api.problems import HANDLERS
 from api.request_id import RequestId
 from api.services import Services, open_services
 from api.sweeping import sweeping
 from jobs.settings import Settings, load_settings
+
+ROUTES = (
+    jobs_routes,
+    event_routes,
+    artifact_routes,
+    upload_routes,
+    installation_routes,
+    key_routes,
+    health,
+    docs_page,
+)
 
 
 @asynccontextmanager
@@ -45,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         exception_handlers=HANDLERS,
     )
     app.state.services = open_services(settings or load_settings())
-    for routes in (jobs_routes, event_routes, artifact_routes, installation_routes, key_routes, health, docs_page):
+    for routes in ROUTES:
         app.include_router(routes.router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]  # the framework's own way to extend it
     return app

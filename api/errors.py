@@ -7,12 +7,14 @@
         ├── PathNotFoundError          request.path             404
         ├── ArtifactNotFoundError      artifact.not_found       404
         ├── MethodNotAllowedError      request.method           405
+        ├── BodyBrokenOffError         request.broken_off       408
         ├── BodyTooLargeError          request.too_large        413
         ├── ContentTypeError           request.content_type     415
         ├── RangeNotSatisfiableError   request.range            416
         ├── InvalidRequestError        request.invalid          422
         ├── CursorError                request.cursor           422
         ├── TooManyStreamsError        events.too_many_streams  429
+        ├── TooManyBodiesError         request.too_many_bodies  503
         ├── DatabaseUnavailableError   database.unavailable     503
         └── NotReadyError              service.not_ready        503
 
@@ -80,6 +82,20 @@ class MethodNotAllowedError(RequestError):
 
     code = "request.method"
     hint = "Use a method of the header `Allow`."
+
+
+class BodyBrokenOffError(RequestError):
+    """The bytes of the body stopped coming."""
+
+    code = "request.broken_off"
+    hint: ClassVar[str] = "Send what is missing again: GET /v1/uploads/{id} tells which parts are there."
+
+
+class TooManyBodiesError(RequestError):
+    """As many large bodies are being received as may be at a time."""
+
+    code = "request.too_many_bodies"
+    hint: ClassVar[str] = "Try again after Retry-After."
 
 
 class BodyTooLargeError(RequestError):

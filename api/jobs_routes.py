@@ -13,6 +13,8 @@ from api.examples import REQUEST
 from api.listing import Paging
 from api.openapi import body_of, problems
 from api.paths import JobId
+from api.plan_views import PlanView
+from api.planning import plan_job
 from api.preferences import Preferences, wait_seconds
 from api.problem_codes import REFUSALS
 from api.ranges import is_known
@@ -49,6 +51,9 @@ IfNoneMatch = Annotated[
     str | None, Header(alias="If-None-Match", description="The `ETag` of an answer that the caller has.")
 ]
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as `If-None-Match` has it."}}
+ValidateOnly = Annotated[
+    bool, Query(description="Answer what the job would be, or why it would be refused, and store nothing.")
+]
 
 
 @router.post(
@@ -56,8 +61,12 @@ _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as
     operation_id="submit_job",
     summary="Ask for a distillation",
     status_code=202,
+    response_model=JobView,
     response_description="The job is queued; `Location` says where to watch it.",
-    responses=problems(400, 401, 403, 410, 413, 415, 422, 429, *REFUSALS),
+    responses={
+        200: {"model": PlanView, "description": "What the job would be, by `validate_only`."},
+        **problems(400, 401, 403, 410, 413, 415, 422, 429, 503, *REFUSALS),
+    },
     openapi_extra=body_of(JobRequest, REQUEST),
 )
 def submit_job(
@@ -66,12 +75,15 @@ def submit_job(
     using: Using,
     response: Response,
     key: IdempotencyKey = None,
-) -> JobView:
+    validate_only: ValidateOnly = False,
+) -> JobView | Response:
     """Check what can be checked without reading the data, and queue the job.
 
     A request that is sent again with its `Idempotency-Key` is answered with the job that it made the first time, and
-    with `Idempotency-Replayed: true`.
+    with `Idempotency-Replayed: true`. With `validate_only` the dataset is looked at instead, and nothing is stored.
     """
+    if validate_only:
+        return Response(plan_job(using, caller.owner, request.config).model_dump_json(), media_type="application/json")
     submitted = _submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
     return _show_submitted(using, submitted, response)
 

@@ -13,6 +13,7 @@ from api.described import HEADERS, Operation, complete
 from api.examples import EXAMPLES
 from api.problem_codes import describe_codes, example_of, kinds_by_code
 from api.problems import MEDIA_TYPE, Problem, status_of
+from api.upload_views import Completion, UploadRequest
 from api.views import JobRequest, NewKey
 from ddoq.config import DistillConfig
 from ddoq.errors import DdoqError
@@ -23,6 +24,7 @@ TAGS = [
     {"name": "jobs", "description": "Ask for a distillation, watch it, cancel it, try it again, delete it."},
     {"name": "installation", "description": "What this installation offers, who works, who you are, how much is left."},
     {"name": "artifacts", "description": "Download what a job made."},
+    {"name": "uploads", "description": "Send a file, whole or in parts, to be the dataset of jobs."},
     {"name": "api-keys", "description": "Create, list and revoke keys. Needs the scope `keys:manage`."},
     {"name": "health", "description": "For load balancers and supervisors; needs no key."},
 ]
@@ -92,6 +94,8 @@ def _add_schemas(document: dict[str, Any]) -> None:
             (DistillConfig, "validation"),
             (JobRequest, "validation"),
             (NewKey, "validation"),
+            (UploadRequest, "validation"),
+            (Completion, "validation"),
         ],
         ref_template=_REFERENCE,
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path
 
-from jobs.errors import JobNotFoundError, KeyNotFoundError
+from jobs.errors import JobNotFoundError, KeyNotFoundError, UploadNotFoundError
 from jobs.ids import ALPHABET
 
 _UNIQUE = re.compile(f"[{ALPHABET}]{{26}}")
@@ -23,9 +23,16 @@ async def _key_id(key_id: Annotated[str, Path(description="`key_` and 26 charact
     return key_id
 
 
+def _upload_id(upload_id: Annotated[str, Path(description="`upload_` and 26 characters.")]) -> str:
+    if not _is_id(upload_id, "upload_"):
+        raise UploadNotFoundError(f"there is no upload {upload_id!r}")
+    return upload_id
+
+
 def _is_id(text: str, prefix: str) -> bool:
     return text.startswith(prefix) and _UNIQUE.fullmatch(text.removeprefix(prefix)) is not None
 
 
 JobId = Annotated[str, Depends(_job_id)]
 KeyId = Annotated[str, Depends(_key_id)]
+UploadId = Annotated[str, Depends(_upload_id)]

@@ -7,17 +7,20 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.cursors import Cursors
+from api.receiving import Receiver
 from api.streams import Streams
 from api.waking import Waker
 from api.watching import Watcher
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
+from jobs.inspecting import Inspector
 from jobs.keys import Keys
 from jobs.positions import Line
 from jobs.queue import Queue, make_celery
 from jobs.schema import make_engine
 from jobs.settings import Settings
 from jobs.store import Store
+from jobs.uploads import Uploads, open_uploads
 
 LINE_SECONDS = 0.5  # for so long a queue position may be that of before
 
@@ -37,6 +40,9 @@ class Services:
     watcher: Watcher
     streams: Streams
     public_objects: ObjectStore | None  # under the address at which callers reach it, if they do
+    uploads: Uploads
+    receiver: Receiver
+    inspector: Inspector
 
 
 def open_services(settings: Settings) -> Services:
@@ -44,6 +50,7 @@ def open_services(settings: Settings) -> Services:
     engine = make_engine(settings.database_url)
     queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
     limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
+    uploads = open_uploads(engine, settings)
     return Services(
         settings=settings,
         engine=engine,
@@ -56,6 +63,9 @@ def open_services(settings: Settings) -> Services:
         watcher=Watcher(engine, line),
         streams=Streams(),
         public_objects=_open_public(settings),
+        uploads=uploads,
+        receiver=Receiver(),
+        inspector=Inspector(settings, uploads),
     )
 
 

@@ -30,6 +30,7 @@ def sweeping(services: Services) -> Iterator[None]:
     threads = [
         _repeat("sweeper", sweeper.sweep, settings.sweep_seconds, ended),
         _repeat("cleaner", sweeper.clear_up, settings.sweep_seconds, ended),
+        _repeat("cleaner of uploads", services.uploads.delete_unused, settings.sweep_seconds, ended),
         _repeat(
             "scanner",
             lambda: scanner.scan_when_due(ended.is_set),

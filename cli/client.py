@@ -20,6 +20,7 @@ from jobs.options import JobOptions
 ENDED = ("succeeded", "failed", "cancelled", "expired")
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 60
+COMPLETION_SECONDS = 3600  # the service reads the whole file once
 CHUNK_BYTES = 1 << 20
 
 V = TypeVar("V")
@@ -74,6 +75,23 @@ class Artifact(BaseModel):
     name: str
     size_bytes: int
     sha256: str
+
+
+class _Part(BaseModel):
+    number: int
+
+
+class Upload(BaseModel):
+    """A file that is being sent to the service, or was; `parts` are those that are there."""
+
+    id: str
+    uri: str
+    state: str
+    size_bytes: int | None
+    sha256: str | None
+    part_size_bytes: int | None
+    n_parts: int | None
+    parts: tuple[_Part, ...] = ()
 
 
 class _Page(BaseModel):
@@ -145,10 +163,38 @@ class Client:
             )
         return unfinished.replace(path)
 
-    def _call(self, kind: type[V], method: str, path: str, content: str | None = None) -> V:
-        headers = {"Content-Type": "application/json"} if content else {}
+    def upload(self, path: Path) -> Upload:
+        """Send a file to be a dataset; when the same file was begun before, only what is missing of it."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            upload = self._begin_upload(path.name, file.tell(), digest)
+            place, n_bytes = f"/v1/uploads/{upload.id}", upload.part_size_bytes or 0
+            there = {part.number for part in self._call(Upload, "GET", place).parts}
+            for number in sorted(set(range(1, (upload.n_parts or 0) + 1)) - there):
+                file.seek((number - 1) * n_bytes)
+                self._call(_Part, "PUT", f"{place}/parts/{number}", file.read(n_bytes))
+        return self._call(Upload, "POST", f"{place}/complete", "{}", COMPLETION_SECONDS)
+
+    def _begin_upload(self, filename: str, size_bytes: int, sha256: str) -> Upload:
+        """Find the upload of a file that was begun and not finished, or begin one."""
+        for upload in self._list(Upload, "/v1/uploads?limit=100"):
+            if (upload.state, upload.size_bytes, upload.sha256) == ("open", size_bytes, sha256):
+                return upload
+        said = {"filename": filename, "size_bytes": size_bytes, "sha256": sha256}
+        return self._call(Upload, "POST", "/v1/uploads", json.dumps(said))
+
+    def _call(
+        self,
+        kind: type[V],
+        method: str,
+        path: str,
+        content: str | bytes | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> V:
+        """Ask for something, with a body of JSON (text) or of bytes."""
+        headers = {"Content-Type": "application/json"} if isinstance(content, str) else {}
         try:
-            answer = self._http.request(method, path, content=content, headers=headers)
+            answer = self._http.request(method, path, content=content, headers=headers, timeout=timeout_seconds)
         except httpx.TransportError as error:
             raise self._unanswered(error) from error
         if answer.is_error:

@@ -116,6 +116,15 @@ def submit(
 
 
 @main.command()
+@click.argument("file", metavar="FILE", type=FILE)
+@data_option
+def upload(file: Path, data: Path) -> None:
+    """Send a dataset to the service; print the URI for `dataset.uri`. Run it again to go on after a break."""
+    with open_client(data) as client:
+        click.echo(client.upload(file).uri)
+
+
+@main.command()
 @click.argument("job_id", metavar="JOB")
 @data_option
 def watch(job_id: str, data: Path) -> None:

@@ -87,6 +87,19 @@ def open_s3(rest: str, access: Access) -> LocalFile | S3Folder:
     raise DatasetNotFoundError(f"there is no object and no prefix 's3://{rest}'")
 
 
+def open_upload(upload_id: str, access: Access) -> LocalFile:
+    """Download what was sent under the id of an `upload://` URI."""
+    place = access.uploads(upload_id) if access.uploads else None
+    if place is None:
+        raise DatasetNotFoundError(f"there is no complete upload 'upload://{upload_id}'; send the file first")
+    try:
+        return _download(place.s3(), place.bucket, place.key, access.cache, access.reach.max_bytes)
+    except ClientError as error:
+        if s3_code(error) not in _NOT_THERE:
+            raise
+        raise DatasetNotFoundError(f"the bytes of 'upload://{upload_id}' are gone; send them again") from error
+
+
 def _is_object(client: "S3Client", bucket: str, key: str) -> bool:
     try:
         client.head_object(Bucket=bucket, Key=key)

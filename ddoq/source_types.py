@@ -19,12 +19,22 @@ SPECIAL_FILE = "files that are not regular files"
 
 
 @dataclass(frozen=True)
+class StoredObject:
+    """Where the bytes of an upload are; `s3` makes a client."""
+
+    s3: "Callable[[], S3Client]"
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Access:
     """What this installation may read.
 
     `file_roots` are compared after symbolic links were followed. `s3_buckets` is an allow-list, `"*"` means any but
     `own_bucket`, where the service keeps what it writes; `s3` makes a client. `cache` takes fetched files. `reach` is
-    for `https://` and `hf://`; its `max_bytes` is for `s3://` too.
+    for `https://` and `hf://`; its `max_bytes` is for `s3://` too. `uploads` finds the upload of an id, if there is one
+    to read.
     """
 
     file_roots: tuple[Path, ...]
@@ -33,6 +43,7 @@ class Access:
     cache: Path
     reach: Reach = field(default_factory=Reach)
     own_bucket: str | None = None
+    uploads: Callable[[str], StoredObject | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from ddoq.errors import UnknownSchemeError
 from ddoq.source_files import LocalFolder, open_path
 from ddoq.source_https import WebFolder, open_web
 from ddoq.source_hub import HubFolder, open_hub
-from ddoq.source_s3 import S3Folder, open_s3
-from ddoq.source_types import LINK, LOCKED_FOLDER, SPECIAL_FILE, Access, Entry, Load, LocalFile, Member
+from ddoq.source_s3 import S3Folder, open_s3, open_upload
+from ddoq.source_types import LINK, LOCKED_FOLDER, SPECIAL_FILE, Access, Entry, Load, LocalFile, Member, StoredObject
 from ddoq.source_uris import FORMS, shown
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Member",
     "S3Folder",
     "Source",
+    "StoredObject",
     "WebFolder",
     "open_source",
 ]
@@ -38,6 +39,7 @@ _OPENERS: Final[Mapping[str, Callable[[str, Access], Source]]] = {
     "https": open_web,
     "http": open_web,
     "hf": open_hub,
+    "upload": lambda uri, access: open_upload(_rest(uri), access),
 }
 
 
@@ -47,7 +49,7 @@ def open_source(uri: str, access: Access) -> Source:
     Args:
         uri: `file:///absolute/path` (percent-encoded) or `s3://bucket/key` (as it is). A key that is no object, that is
             empty or that ends in `/` stands for the objects below it. `https://` and `hf://` as for `parse_web` and
-            `parse_hub`.
+            `parse_hub`. `upload://id` is a file that was sent before.
         access: What may be read.
 
     Returns:

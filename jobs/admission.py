@@ -50,6 +50,8 @@ def admit_dataset(uri: str, settings: Settings) -> None:
             parse_web(uri, reach_of(settings))
         case "hf":
             _admit_hub(uri, reach_of(settings))
+        case "upload":
+            return  # whose it is, and whether it is complete, is known where the job is stored
         case _:
             raise UnknownSchemeError(f"{shown(uri)!r} is not read here; write {FORMS}")
 

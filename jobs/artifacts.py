@@ -57,7 +57,7 @@ def make_s3_client(settings: Settings) -> "S3Client":
 
 
 @contextmanager
-def _asking_for(key: str) -> Iterator[None]:
+def asking_for(key: str) -> Iterator[None]:
     """Name the object in every error of the object store."""
     try:
         yield
@@ -104,16 +104,16 @@ class ObjectStore:
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
         try:
-            with _asking_for(self._bucket):
+            with asking_for(self._bucket):
                 self._client.head_bucket(Bucket=self._bucket)
         except ObjectNotFoundError:
-            with _asking_for(self._bucket):
+            with asking_for(self._bucket):
                 self._client.create_bucket(Bucket=self._bucket)
 
     def is_ready(self) -> bool:
         """Whether the bucket is there and the server answers."""
         try:
-            with _asking_for(self._bucket):
+            with asking_for(self._bucket):
                 self._client.head_bucket(Bucket=self._bucket)
         except (ObjectNotFoundError, StorageUnavailableError):
             return False
@@ -126,19 +126,19 @@ class ObjectStore:
     def list_stored(self, prefix: str) -> Iterator[Stored]:
         """List what is below the folder `prefix`, in the order of keys; with an empty prefix, all."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_folder(prefix))
-        with _asking_for(prefix):
+        with asking_for(prefix):
             for page in pages:
                 for entry in page.get("Contents", ()):
                     yield Stored(entry["Key"], entry["Size"], entry["LastModified"])
 
     def put_file(self, path: Path, key: str, media_type: str) -> None:
         """Store a file under `key`."""
-        with _asking_for(key):
+        with asking_for(key):
             self._client.upload_file(str(path), self._bucket, key, ExtraArgs={"ContentType": media_type})
 
     def put_empty(self, key: str) -> None:
         """Store nothing under `key`, in the place of what was there: what it says is its time."""
-        with _asking_for(key):
+        with asking_for(key):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=b"")
 
     def upload_folder(self, folder: Path, prefix: str) -> None:
@@ -146,7 +146,7 @@ class ObjectStore:
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
         def upload(name: str) -> None:
-            with _asking_for(f"{prefix}/{name}"):
+            with asking_for(f"{prefix}/{name}"):
                 self._client.upload_file(str(folder / name), self._bucket, f"{prefix}/{name}")
 
         with ThreadPoolExecutor(N_TRANSFERS) as pool:
@@ -189,12 +189,12 @@ class ObjectStore:
         Raises:
             ObjectNotFoundError: there is no such object.
         """
-        with _asking_for(key):
+        with asking_for(key):
             self._client.download_file(self._bucket, key, str(path))
 
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
-        with _asking_for(key):
+        with asking_for(key):
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
@@ -205,11 +205,11 @@ class ObjectStore:
         Raises:
             ObjectNotFoundError: there is no such object.
         """
-        with _asking_for(key):
+        with asking_for(key):
             answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end}")
 
         def chunks() -> Iterator[bytes]:
-            with closing(answer["Body"]) as body, _asking_for(key):
+            with closing(answer["Body"]) as body, asking_for(key):
                 yield from body.iter_chunks(CHUNK_BYTES)
 
         return chunks()
@@ -241,7 +241,7 @@ class ObjectStore:
         """Delete objects, those that are there."""
         for start in range(0, len(keys), 1000):  # the most that one request may name
             objects = [{"Key": key} for key in keys[start : start + 1000]]
-            with _asking_for(keys[start]):
+            with asking_for(keys[start]):
                 answer = self._client.delete_objects(
                     Bucket=self._bucket,
                     Delete={"Objects": objects, "Quiet": True},  # type: ignore[typeddict-item]
@@ -252,7 +252,7 @@ class ObjectStore:
     def holds(self, key: str) -> bool:
         """Whether there is an object at `key`."""
         try:
-            with _asking_for(key):
+            with asking_for(key):
                 self._client.head_object(Bucket=self._bucket, Key=key)
         except ObjectNotFoundError:
             return False
@@ -262,7 +262,7 @@ class ObjectStore:
         """Give up the uploads in parts that began before a moment and never ended; return how many."""
         n_aborted = 0
         pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket)
-        with _asking_for("uploads"):
+        with asking_for("uploads"):
             for upload in (upload for page in pages for upload in page.get("Uploads", ())):
                 if upload["Initiated"] < before:
                     key, upload_id = upload["Key"], upload["UploadId"]

@@ -20,7 +20,7 @@ from jobs.errors import ObjectNotFoundError, StorageUnavailableError
 from jobs.records import UnitState
 from jobs.rows import lock_job, now, record
 from jobs.states import TERMINAL, EventKind
-from jobs.tables import artifacts, events, jobs, units
+from jobs.tables import artifacts, events, jobs, units, uploads
 
 ELECTION = 0x64646F73  # any number, the same in all processes
 CLOCK = "scans/orphans"  # an empty object, as old as the latest scan
@@ -81,6 +81,7 @@ class OrphanScanner:
             n_deleted += self._sort_out(connection, page)
             if is_ending():
                 return Scanned(took_place=True, n_objects=n_objects, n_deleted=n_deleted)
+        n_deleted += self._sort_out_uploads(connection)
         missing = self._tell_missing(connection, began)
         seen.drop(connection)
         self._abort_uploads()
@@ -99,6 +100,16 @@ class OrphanScanner:
             log.info("%d objects that nobody refers to are deleted, %r first", len(orphans), orphans[0])
             self._objects.delete_keys(orphans)
         return len(orphans)
+
+    def _sort_out_uploads(self, connection: Connection) -> int:
+        """Delete the bytes of uploads that nobody refers to; answer how many objects."""
+        n_deleted, old = 0, datetime.now(UTC) - LEAST_AGE
+        for page in _pages(self._objects.list_stored("uploads"), PAGE):
+            keys = [stored.key for stored in page if stored.modified < old]
+            kept = set(connection.execute(select(uploads.c.key).where(uploads.c.key.in_(keys))).scalars())
+            self._objects.delete_keys([key for key in keys if key not in kept])
+            n_deleted += len(keys) - len(kept)
+        return n_deleted
 
     def _tell_missing(self, connection: Connection, began: datetime) -> tuple[str, ...]:
         """Write into the events of jobs that ended before the scan which of their artifacts it did not see."""

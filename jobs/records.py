@@ -30,6 +30,11 @@ class UnitState(StrEnum):
     DONE = "done"
 
 
+class UploadState(StrEnum):
+    OPEN = "open"
+    READY = "ready"
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a job ended badly: a stable code, the stage, a sentence that says what to change."""
@@ -150,3 +155,34 @@ class ApiKey:
     scopes: tuple[str, ...]
     created_at: datetime
     revoked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that an owner sends, to be a dataset.
+
+    `size_bytes` and `sha256` are as declared, or as found when it was sent whole. `key` is where its bytes are in the
+    bucket, or its parts will be; `multipart_id` is what the object store calls those, once they were begun. `used_at`
+    is when it was begun, then finished, then last given to a job.
+    """
+
+    id: str
+    owner: str
+    state: UploadState
+    filename: str | None
+    media_type: str | None
+    size_bytes: int | None
+    sha256: str | None
+    key: str | None
+    multipart_id: str | None
+    created_at: datetime
+    used_at: datetime
+
+
+@dataclass(frozen=True)
+class UploadPart:
+    """A part of an upload that the object store has; `number` counts from 1."""
+
+    number: int
+    size_bytes: int
+    etag: str

@@ -56,6 +56,7 @@ def _resolved(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(folder.resolve() for folder in folders)
 
 
+MOST_UPLOAD_BYTES = 10_000 * 64 * 2**20  # parts of the largest size that are taken
 HOUR = 3600.0
 STALL_SECONDS: Mapping[Stage, float] = MappingProxyType(
     {
@@ -150,6 +151,17 @@ class Settings(BaseSettings):
     max_dataset_bytes: int = Field(
         200 * 2**30, gt=0, description="Bytes that are fetched of one dataset on a server at most."
     )
+    max_upload_bytes: int = Field(50 * 2**30, ge=1, le=MOST_UPLOAD_BYTES, description="Bytes of one uploaded file.")
+    max_open_uploads: int = Field(20, ge=1, description="Uploads of one owner that may be unfinished at a time.")
+    upload_bytes_per_owner: int = Field(
+        200 * 2**30, ge=1, description="Bytes of all uploads of one owner, unfinished ones as they were declared."
+    )
+    upload_days: float = Field(30, gt=0, description="An upload is deleted this long after its last use.")
+    inspection_seconds: float = Field(60, gt=0, description="How long `validate_only` may look at a dataset.")
+    inspection_bytes: int = Field(
+        4 * 2**30, gt=0, description="Bytes that `validate_only` may fetch of a dataset, on the disk of the API."
+    )
+    inspections_at_once: int = Field(2, ge=1, description="Datasets that one API process looks at at a time.")
 
 
 def load_settings() -> Settings:

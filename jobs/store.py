@@ -82,6 +82,7 @@ class Store:
         Raises:
             IdempotencyMismatchError: the key came before, with another body.
             QueueFullError: as many jobs are queued as may be.
+            DatasetNotFoundError: its dataset is an upload that is not there.
         """
         with self._engine.begin() as connection:
             job_id, is_new = let_in(connection, owner, config, options, idempotency, self._limits, retried_from)

@@ -16,6 +16,7 @@ from jobs.records import JobState, UnitState
 from jobs.rows import now
 from jobs.states import EventKind
 from jobs.tables import events, jobs, units
+from jobs.upload_uses import use_upload
 
 SUBMISSION = 0x64646F72  # any number, the same in all processes: where it matters, one job is let in at a time
 
@@ -42,6 +43,7 @@ def let_in(
     Raises:
         IdempotencyMismatchError: the key came before, with another body.
         QueueFullError: as many jobs are queued as may be.
+        DatasetNotFoundError: its dataset is an upload that is not there.
     """
     if idempotency or not has_ample_room(connection, owner, limits):
         connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
@@ -75,6 +77,7 @@ def find_submitted(connection: Connection, owner: str, idempotency: Idempotency)
 def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> str:
     """Write the job, the unit that a worker will begin with, and its first event, in one statement."""
     job_id, first = new_job_id(), config.stages[0]
+    columns = {**columns, "upload_id": use_upload(connection, owner, config.dataset.uri)}
     row = {"id": job_id, "owner": owner, "state": JobState.QUEUED, "stage": first, "n_events": 1, **columns}
     unit = {"job_id": job_id, "stage": first, "index": 0, "of": 1, "state": UnitState.READY}
     event = {"job_id": job_id, "sequence": 1, "kind": EventKind.QUEUED, "data": {}}

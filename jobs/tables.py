@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ddoq.events import Stage
-from jobs.records import JobState, UnitState
+from jobs.records import JobState, UnitState, UploadState
 
 metadata = MetaData(
     naming_convention={
@@ -67,6 +67,7 @@ def _moment(name: str, *, nullable: bool = True, comment: str | None = None) -> 
 
 # Ids sort by age; the collation "C" keeps that order whatever the database's own is.
 Id = String(30, collation="C")
+UploadId = String(33, collation="C")
 OF_JOB: dict[str, Any] = {"ondelete": "CASCADE"}
 
 jobs = Table(
@@ -88,6 +89,7 @@ jobs = Table(
     Column("blocks", JSON, comment="into how many blocks each stage can be cut at most, once that is known"),
     Column("idempotency_key", Text),
     Column("request_digest", Text, comment="SHA-256 of the body that came with the idempotency key"),
+    Column("upload_id", UploadId, ForeignKey("uploads.id", ondelete="SET NULL"), comment="what its dataset is"),
     _moment("queue_deadline_at", comment="expires unless it has begun by then"),
     _moment("expires_at", comment="its artifacts are deleted then"),
     _moment("artifacts_deleted_at"),
@@ -125,6 +127,7 @@ jobs = Table(
         postgresql_where=text("artifacts_deleted_at IS NULL AND finished_at IS NOT NULL"),
     ),
     Index("ix_jobs_open", "id", postgresql_where=text("state IN ('queued', 'running', 'cancelling')")),
+    Index("ix_jobs_upload_id", "upload_id", postgresql_where=text("upload_id IS NOT NULL")),
     Index("ix_jobs_unclean", "finished_at", postgresql_where=text("cleaned_at IS NULL AND finished_at IS NOT NULL")),
     postgresql_with={"fillfactor": 50},  # counting in a row needs room beside it, else every index learns of it
 )
@@ -223,4 +226,24 @@ api_keys = Table(
     _moment("created_at", nullable=False),
     _moment("revoked_at"),
     Index(None, "owner", "id"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", UploadId, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("filename", Text),
+    Column("media_type", Text),
+    Column("size_bytes", BigInteger, comment="as declared, or as sent; counts against the owner's quota"),
+    Column("sha256", Text, comment="as declared, or of what was sent whole"),
+    Column("key", Text, comment="where its bytes are in the bucket; while it is open, where its parts will be"),
+    Column("multipart_id", Text, comment="what the object store calls its parts"),
+    _moment("created_at", nullable=False),
+    _moment("used_at", nullable=False, comment="when it was begun, then finished, then given to a job"),
+    _one_of("state", UploadState),
+    CheckConstraint("state <> 'ready' OR (key IS NOT NULL AND size_bytes IS NOT NULL)", name="whole_when_ready"),
+    Index(None, "owner", "id"),
+    Index(None, "used_at"),
 )

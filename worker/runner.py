@@ -25,6 +25,7 @@ from jobs.leases import Leases
 from jobs.queue import Queue
 from jobs.records import Claim, Failure
 from jobs.settings import Settings
+from jobs.uploads import open_uploads
 from worker.draining import Flag
 from worker.lease import CancelOrdered, DrainOrdered, Lease
 from worker.memory import is_out_of_memory
@@ -61,10 +62,11 @@ def open_bench(settings: Settings, queue: Queue, draining: Flag) -> Iterator[Ben
     arguments = {"connect_timeout": 10, "options": options}
     engine = create_engine(settings.database_url, pool_pre_ping=True, connect_args=arguments)
     objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
+    uploads = open_uploads(engine, settings)
     leases = Leases(engine, settings.lease_seconds, settings.max_attempts)
     scratch = Scratch(settings.scratch, objects, settings.scratch_bytes)
     try:
-        yield Bench(settings, leases, objects, queue, scratch, draining)
+        yield Bench(settings, leases, objects, uploads, queue, scratch, draining)
     finally:
         engine.dispose()
 

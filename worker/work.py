@@ -13,7 +13,7 @@ from ddoq.events import Event, OnEvent, Stage
 from ddoq.manifests import is_complete, read_manifest
 from ddoq.package import PackageManifest
 from ddoq.run import EvaluateManifest, Run, found
-from ddoq.sources import Access
+from ddoq.sources import Access, StoredObject
 from ddoq.stages import BLOCKED, join_blocks, needs, run_blocks, run_stage
 from ddoq.types import Report
 from ddoq.usage import read_usage
@@ -25,6 +25,7 @@ from jobs.leases import Leases
 from jobs.queue import Queue
 from jobs.records import Artifact, Claim
 from jobs.settings import Settings
+from jobs.uploads import Uploads
 from worker.draining import Flag
 from worker.parts import Shipment, restore
 from worker.scratch import Scratch
@@ -39,6 +40,7 @@ class Bench:
     settings: Settings
     leases: Leases
     objects: ObjectStore
+    uploads: Uploads
     queue: Queue
     scratch: Scratch
     draining: Flag
@@ -88,6 +90,7 @@ def _open_run(bench: Bench, claim: Claim, on_event: OnEvent) -> Run:
             cache=scratch.sources(claim.job_id),
             reach=reach_of(settings),
             own_bucket=settings.s3_bucket,
+            uploads=partial(_find_upload, bench, claim.owner),
         ),
         cache=open_cache(bench.objects, settings, claim.owner),
         on_event=on_event,
@@ -103,6 +106,11 @@ def _open_run(bench: Bench, claim: Claim, on_event: OnEvent) -> Run:
         else:
             run = _with(run, stage, *parts)
     return run
+
+
+def _find_upload(bench: Bench, owner: str, upload_id: str) -> StoredObject | None:
+    key, settings = bench.uploads.locate(owner, upload_id), bench.settings
+    return StoredObject(lambda: make_s3_client(settings), settings.s3_bucket, key) if key else None
 
 
 def _run_blocks(bench: Bench, claim: Claim, run: Run) -> None:

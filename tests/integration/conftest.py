@@ -105,7 +105,9 @@ def wrong_in() -> Callable[[Any, int, str], str]:
         if response.headers.get("x-request-id") != document["request_id"]:
             return f"request id {document['request_id']} is not that of the header"
         is_whole = (
-            document["title"].endswith(".") and document["detail"] and document["retryable"] is (status in {429, 503})
+            document["title"].endswith(".")
+            and document["detail"]
+            and document["retryable"] is (status in {429, 503, 507})
         )
         return "" if is_whole else f"not whole: {document}"
 

@@ -31,7 +31,7 @@ def finished(client: Client, asked: DistillConfig) -> Job:
     return job
 
 
-def test_a_dataset_is_encoded_and_a_prior_trained_once_for_all_jobs_and_a_sweep_has_an_archive_each(
+def test_a_dataset_uploaded_or_not_is_encoded_and_a_prior_trained_once_and_a_sweep_has_an_archive_each(
     server_folder: Path, tmp_path: Path
 ) -> None:
     uri = write_zip(tmp_path / "data.zip", members())
@@ -39,7 +39,8 @@ def test_a_dataset_is_encoded_and_a_prior_trained_once_for_all_jobs_and_a_sweep_
         sweep = finished(client, config(uri, images_per_class=[3, 2]))
         kept = kept_by(server_folder)
         assert {path.name for path in kept} == {"00000.tar", "prior.tar"}
-        again = finished(client, config(uri, images_per_class=2))
+        uploaded = client.upload(tmp_path / "data.zip").uri
+        again = finished(client, config(uploaded, images_per_class=2))
         assert {Stage.ENCODE, Stage.FIT} <= {at.stage for at in again.stages}
         assert kept_by(server_folder) == kept
         assert all(path.with_suffix(".used").exists() for path in kept)
