@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from api import artifact_routes, health, jobs_routes, key_routes
+from api import artifact_routes, health, jobs_routes, key_routes, webhook_routes
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
 from api.problems import HANDLERS
 from api.request_id import RequestId
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         exception_handlers=HANDLERS,
     )
     app.state.services = open_services(settings or load_settings())
-    for routes in (jobs_routes, artifact_routes, key_routes, health):
+    for routes in (jobs_routes, artifact_routes, key_routes, webhook_routes, health):
         app.include_router(routes.router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]  # the framework's own way to extend it
     return app

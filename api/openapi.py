@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.problems import MEDIA_TYPE, Problem
 from api.views import JobRequest, NewKey
+from api.webhook_views import EndpointPatch, NewEndpoint, Rotation
 from ddoq.config import DistillConfig
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -19,6 +20,10 @@ TAGS = [
     {"name": "jobs", "description": "Ask for a distillation, watch it, cancel it."},
     {"name": "artifacts", "description": "Download what a job made."},
     {"name": "api-keys", "description": "Create, list and revoke keys. Needs the scope `keys:manage`."},
+    {
+        "name": "webhooks",
+        "description": "Be told of jobs by Standard Webhooks; see docs/webhooks.md. Needs the scope `webhooks:manage`.",
+    },
     {"name": "health", "description": "For load balancers and supervisors; needs no key."},
 ]
 
@@ -61,6 +66,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 (DistillConfig, "validation"),
                 (JobRequest, "validation"),
                 (NewKey, "validation"),
+                (NewEndpoint, "validation"),
+                (EndpointPatch, "validation"),
+                (Rotation, "validation"),
             ],
             ref_template=_REFERENCE,
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path
 
-from jobs.errors import JobNotFoundError, KeyNotFoundError
+from jobs.errors import DeliveryNotFoundError, JobNotFoundError, KeyNotFoundError, WebhookNotFoundError
 from jobs.ids import ALPHABET
 
 _UNIQUE = re.compile(f"[{ALPHABET}]{{26}}")
@@ -23,9 +23,23 @@ def _key_id(key_id: Annotated[str, Path(description="`key_` and 26 characters.")
     return key_id
 
 
+def _endpoint_id(endpoint_id: Annotated[str, Path(description="`whe_` and 26 characters.")]) -> str:
+    if not _is_id(endpoint_id, "whe_"):
+        raise WebhookNotFoundError(f"there is no webhook endpoint {endpoint_id!r}")
+    return endpoint_id
+
+
+def _message_id(message_id: Annotated[str, Path(description="The `webhook-id`: `msg_` and 26 characters.")]) -> str:
+    if not _is_id(message_id, "msg_"):
+        raise DeliveryNotFoundError(f"there is no delivery {message_id!r}")
+    return message_id
+
+
 def _is_id(text: str, prefix: str) -> bool:
     return text.startswith(prefix) and _UNIQUE.fullmatch(text.removeprefix(prefix)) is not None
 
 
 JobId = Annotated[str, Depends(_job_id)]
 KeyId = Annotated[str, Depends(_key_id)]
+EndpointId = Annotated[str, Depends(_endpoint_id)]
+MessageId = Annotated[str, Depends(_message_id)]

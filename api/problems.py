@@ -30,6 +30,7 @@ from api.errors import (
 from ddoq.errors import ConfigError, DatasetError, DdoqError, PriorError, TeacherError
 from jobs.errors import (
     ArtifactExpiredError,
+    DeliveryNotFoundError,
     IdempotencyMismatchError,
     JobEndedError,
     JobNotFoundError,
@@ -40,6 +41,10 @@ from jobs.errors import (
     StorageFullError,
     StorageRefusedError,
     StorageUnavailableError,
+    TooManyWebhooksError,
+    WebhookDisabledError,
+    WebhookNotFoundError,
+    WebhookUrlError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -50,11 +55,15 @@ STATUSES: Mapping[type[DdoqError], int] = {
     MissingKeyError: 401,
     MissingScopeError: 403,
     ArtifactNotFoundError: 404,
+    DeliveryNotFoundError: 404,
     JobNotFoundError: 404,
     KeyNotFoundError: 404,
     PathNotFoundError: 404,
+    WebhookNotFoundError: 404,
     MethodNotAllowedError: 405,
     JobEndedError: 409,
+    TooManyWebhooksError: 409,
+    WebhookDisabledError: 409,
     ArtifactExpiredError: 410,
     BodyTooLargeError: 413,
     ContentTypeError: 415,
@@ -66,6 +75,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     InvalidRequestError: 422,
     PriorError: 422,
     TeacherError: 422,
+    WebhookUrlError: 422,
     QueueFullError: 429,
     DdoqError: 500,
     StorageRefusedError: 500,
@@ -81,6 +91,7 @@ _POINTERS: Mapping[type[DdoqError], str] = {
     DatasetError: "/dataset/uri",
     PriorError: "/prior/model",
     TeacherError: "/teacher",
+    WebhookUrlError: "/url",
 }
 _CHALLENGES: Mapping[type[DdoqError], str] = {
     MissingKeyError: 'Bearer realm="ddoq"',

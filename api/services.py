@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.cursors import Cursors
+from ddoq.guard import Rules
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
 from jobs.keys import Keys
@@ -14,6 +15,9 @@ from jobs.queue import Queue, make_celery
 from jobs.schema import make_engine
 from jobs.settings import Settings
 from jobs.store import Store
+from jobs.webhook_deliveries import Deliveries
+from jobs.webhook_secrets import Vault
+from jobs.webhooks import Webhooks
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Services:
     objects: ObjectStore
     queue: Queue
     cursors: Cursors
+    webhooks: Webhooks
+    deliveries: Deliveries
 
 
 def open_services(settings: Settings) -> Services:
@@ -40,7 +46,14 @@ def open_services(settings: Settings) -> Services:
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=Queue(make_celery(settings)),
         cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
+        webhooks=_open_webhooks(engine, settings),
+        deliveries=Deliveries(engine),
     )
+
+
+def _open_webhooks(engine: Engine, settings: Settings) -> Webhooks:
+    rules = Rules(settings.private_networks)
+    return Webhooks(engine, Vault(settings.key_pepper), rules, settings.max_webhook_endpoints)
 
 
 def _services_of(request: Request) -> Services:

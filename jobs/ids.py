@@ -27,3 +27,7 @@ def new_job_id() -> str:
 
 def new_key_id() -> str:
     return f"key_{base32(uuid7())}"
+
+
+def new_endpoint_id() -> str:
+    return f"whe_{base32(uuid7())}"

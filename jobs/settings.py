@@ -113,6 +113,11 @@ class Settings(BaseSettings):
         description="How often the whole bucket is compared with the database; no two services may share a bucket.",
     )
     cancel_grace_seconds: float = Field(30, gt=0, description="A worker that ignores a cancel this long is ended.")
+    private_networks: Names = Field((), description="Networks (CIDR) that may be reached although they are not public.")
+    max_webhook_endpoints: int = Field(10, ge=1, description="Webhook endpoints that one owner may have.")
+    webhook_failing_days: float = Field(
+        5, gt=0, description="An endpoint to which nothing could be delivered for so long is disabled."
+    )
 
 
 def load_settings() -> Settings:
