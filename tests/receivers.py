@@ -44,7 +44,7 @@ OK = Answer()
 
 @dataclass
 class Receiver:
-    """A server whose `answer` may be changed at any time; `before` runs when a request has come, ahead of the answer."""
+    """A server whose `answer` may be changed at any time; `before` runs when a request has come, ahead of it."""
 
     url: str
     received: list[Received] = field(default_factory=list)

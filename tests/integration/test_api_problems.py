@@ -23,7 +23,14 @@ KeyFor = Callable[..., dict[str, str]]
 
 
 def filled(path: str, job_id: str = UNKNOWN_JOB) -> str:
-    return path.replace("{job_id}", job_id).replace("{key_id}", UNKNOWN_KEY).replace("{name}", "archive.zip")
+    parts = {
+        "job_id": job_id,
+        "key_id": UNKNOWN_KEY,
+        "name": "archive.zip",
+        "endpoint_id": f"whe_{'0' * 26}",
+        "message_id": f"msg_{'0' * 26}",
+    }
+    return path.format(**parts)
 
 
 def operations(app: FastAPI, *, having: str = "operationId") -> Iterator[tuple[str, str, dict[str, Any]]]:

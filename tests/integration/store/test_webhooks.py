@@ -1,12 +1,16 @@
 """Webhooks from the move of a job to the receiver: what is sent, in which order, and what becomes of it."""
 
+import base64
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
+from standardwebhooks.webhooks import WebhookVerificationError
 
 from ddoq.events import Stage
 from ddoq.guard import Rules
@@ -252,7 +256,7 @@ def test_both_secrets_verify_until_the_old_one_expires(
     deliverer.until(lambda: len(receiver.received) == 1)
     both = receiver.received[0]
     assert both.verified(new) == both.verified(old)
-    with pytest.raises(Exception, match="No matching signature"):
+    with pytest.raises(WebhookVerificationError, match="No matching signature"):
         both.verified(oldest)
     set_endpoints(engine, "old_secret_expires_at = now()")
     deliveries.ping("ada", endpoint.id)
@@ -291,8 +295,6 @@ def test_a_receiver_that_answers_drop_by_drop_is_cut_off(
 
 def dripping() -> str:
     """Run a server that sends one byte of a header after the other, for ever."""
-    import socket
-
     listener = socket.create_server(("127.0.0.1", 0))
 
     def drip() -> None:
@@ -326,7 +328,7 @@ def test_a_name_that_leads_inside_by_now_is_not_reached(
 ) -> None:
     endpoint, _ = listen(webhooks, receiver.url.replace("127.0.0.1", "localhost"))
     deliveries.ping("ada", endpoint.id)
-    changed = Rules((LOOPBACK,), resolve=lambda host, port: ["127.0.0.2"])
+    changed = Rules((LOOPBACK,), resolve=lambda *_: ["127.0.0.2"])
     with Hurried(engine, vault, changed) as deliverer:
         deliverer.until(lambda: len(all_of(deliveries, endpoint)[0].attempts) == 1)
     (attempt,) = all_of(deliveries, endpoint)[0].attempts
@@ -459,8 +461,6 @@ def test_deliveries_are_forgotten_after_a_month(
 
 
 def test_no_secret_is_stored_as_it_is(engine: Engine, webhooks: Webhooks) -> None:
-    import base64
-
     endpoint, secret = listen(webhooks)
     webhooks.rotate("ada", endpoint.id, timedelta(hours=1))
     drawn = base64.b64decode(secret.removeprefix("whsec_"))
@@ -471,8 +471,6 @@ def test_no_secret_is_stored_as_it_is(engine: Engine, webhooks: Webhooks) -> Non
 def test_a_secret_of_another_pepper_is_an_attempt_that_failed(
     engine: Engine, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
 ) -> None:
-    from pydantic import SecretStr
-
     endpoint, _ = listen(webhooks, receiver.url)
     deliveries.ping("ada", endpoint.id)
     with Hurried(engine, Vault(SecretStr("another pepper altogether"))) as deliverer:
