@@ -21,10 +21,13 @@ def require_sendable(url: str, rules: Rules) -> None:
     parsed = _parsed(url)
     if parsed.scheme not in PORTS:
         raise WebhookUrlError(f"the URL has the scheme {parsed.scheme!r}; webhooks are sent to https://")
+    port = PORTS[parsed.scheme] if parsed.port is None else parsed.port
+    if not 0 < port < 2**16:
+        raise WebhookUrlError(f"the port {port} cannot be reached; there are those from 1 to 65535")
     if parsed.userinfo or parsed.fragment or not parsed.host:
         raise WebhookUrlError("the URL must have a host, and neither a user nor a password nor a fragment")
     try:
-        addresses = require_public(parsed.host, parsed.port or PORTS[parsed.scheme], rules)
+        addresses = require_public(parsed.host, port, rules)
     except OSError as error:
         raise WebhookUrlError(f"the host {parsed.host!r} cannot be resolved: {error.strerror or error}") from error
     except DdoqError as error:
