@@ -16,6 +16,7 @@ from api import (
     jobs_routes,
     key_routes,
     upload_routes,
+    webhook_routes,
 )
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
 from api.problems import HANDLERS
@@ -31,6 +32,7 @@ ROUTES = (
     upload_routes,
     installation_routes,
     key_routes,
+    webhook_routes,
     health,
     docs_page,
 )

@@ -46,3 +46,4 @@ def require_scopes(key: ApiKey, needed: Collection[str]) -> None:
 Reader = Annotated[ApiKey, Security(authenticate, scopes=[Scope.JOBS_READ.value])]
 Writer = Annotated[ApiKey, Security(authenticate, scopes=[Scope.JOBS_WRITE.value])]
 KeyManager = Annotated[ApiKey, Security(authenticate, scopes=[Scope.KEYS_MANAGE.value])]
+WebhookManager = Annotated[ApiKey, Security(authenticate, scopes=[Scope.WEBHOOKS_MANAGE.value])]

@@ -15,6 +15,7 @@ from api.problem_codes import describe_codes, example_of, kinds_by_code
 from api.problems import MEDIA_TYPE, Problem, status_of
 from api.upload_views import Completion, UploadRequest
 from api.views import JobRequest, NewKey
+from api.webhook_views import EndpointPatch, NewEndpoint, Rotation
 from ddoq.config import DistillConfig
 from ddoq.errors import DdoqError
 
@@ -26,6 +27,10 @@ TAGS = [
     {"name": "artifacts", "description": "Download what a job made."},
     {"name": "uploads", "description": "Send a file, whole or in parts, to be the dataset of jobs."},
     {"name": "api-keys", "description": "Create, list and revoke keys. Needs the scope `keys:manage`."},
+    {
+        "name": "webhooks",
+        "description": "Be told of jobs by Standard Webhooks; see docs/webhooks.md. Needs the scope `webhooks:manage`.",
+    },
     {"name": "health", "description": "For load balancers and supervisors; needs no key."},
 ]
 
@@ -96,6 +101,9 @@ def _add_schemas(document: dict[str, Any]) -> None:
             (NewKey, "validation"),
             (UploadRequest, "validation"),
             (Completion, "validation"),
+            (NewEndpoint, "validation"),
+            (EndpointPatch, "validation"),
+            (Rotation, "validation"),
         ],
         ref_template=_REFERENCE,
     )

@@ -5,7 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, Path
 
-from jobs.errors import JobNotFoundError, KeyNotFoundError, UploadNotFoundError
+from jobs.errors import (
+    DeliveryNotFoundError,
+    JobNotFoundError,
+    KeyNotFoundError,
+    UploadNotFoundError,
+    WebhookNotFoundError,
+)
 from jobs.ids import ALPHABET
 
 _UNIQUE = re.compile(f"[{ALPHABET}]{{26}}")
@@ -23,10 +29,24 @@ async def _key_id(key_id: Annotated[str, Path(description="`key_` and 26 charact
     return key_id
 
 
-def _upload_id(upload_id: Annotated[str, Path(description="`upload_` and 26 characters.")]) -> str:
+async def _upload_id(upload_id: Annotated[str, Path(description="`upload_` and 26 characters.")]) -> str:
     if not _is_id(upload_id, "upload_"):
         raise UploadNotFoundError(f"there is no upload {upload_id!r}")
     return upload_id
+
+
+async def _endpoint_id(endpoint_id: Annotated[str, Path(description="`whe_` and 26 characters.")]) -> str:
+    if not _is_id(endpoint_id, "whe_"):
+        raise WebhookNotFoundError(f"there is no webhook endpoint {endpoint_id!r}")
+    return endpoint_id
+
+
+async def _message_id(
+    message_id: Annotated[str, Path(description="`webhook-id`: `msg_` and 26 characters.")],
+) -> str:
+    if not _is_id(message_id, "msg_"):
+        raise DeliveryNotFoundError(f"there is no delivery {message_id!r}")
+    return message_id
 
 
 def _is_id(text: str, prefix: str) -> bool:
@@ -36,3 +56,5 @@ def _is_id(text: str, prefix: str) -> bool:
 JobId = Annotated[str, Depends(_job_id)]
 KeyId = Annotated[str, Depends(_key_id)]
 UploadId = Annotated[str, Depends(_upload_id)]
+EndpointId = Annotated[str, Depends(_endpoint_id)]
+MessageId = Annotated[str, Depends(_message_id)]

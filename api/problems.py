@@ -42,6 +42,7 @@ from ddoq.errors import (
 from jobs.errors import (
     ArtifactExpiredError,
     ChecksumError,
+    DeliveryNotFoundError,
     IdempotencyMismatchError,
     InspectionBusyError,
     InspectionFailedError,
@@ -62,12 +63,16 @@ from jobs.errors import (
     StorageRefusedError,
     StorageUnavailableError,
     TooManyUploadsError,
+    TooManyWebhooksError,
     UploadFinishedError,
     UploadIncompleteError,
     UploadInUseError,
     UploadNotFoundError,
     UploadQuotaError,
     UploadTooLargeError,
+    WebhookDisabledError,
+    WebhookNotFoundError,
+    WebhookUrlError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -78,10 +83,12 @@ STATUSES: Mapping[type[DdoqError], int] = {
     MissingKeyError: 401,
     MissingScopeError: 403,
     ArtifactNotFoundError: 404,
+    DeliveryNotFoundError: 404,
     JobNotFoundError: 404,
     KeyNotFoundError: 404,
     PathNotFoundError: 404,
     UploadNotFoundError: 404,
+    WebhookNotFoundError: 404,
     MethodNotAllowedError: 405,
     BodyBrokenOffError: 408,
     JobEndedError: 409,
@@ -90,6 +97,8 @@ STATUSES: Mapping[type[DdoqError], int] = {
     PartConflictError: 409,
     UploadFinishedError: 409,
     UploadInUseError: 409,
+    TooManyWebhooksError: 409,
+    WebhookDisabledError: 409,
     ArtifactExpiredError: 410,
     JobDeletedError: 410,
     SizeNeededError: 411,
@@ -109,6 +118,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     PriorError: 422,
     TeacherError: 422,
     UploadIncompleteError: 422,
+    WebhookUrlError: 422,
     QueueFullError: 429,
     TooManyStreamsError: 429,
     TooManyUploadsError: 429,
@@ -131,6 +141,7 @@ _POINTERS: Mapping[type[DdoqError], str] = {
     DatasetError: "/dataset/uri",
     PriorError: "/prior/model",
     TeacherError: "/teacher",
+    WebhookUrlError: "/url",
 }
 _CHALLENGES: Mapping[type[DdoqError], str] = {
     MissingKeyError: 'Bearer realm="ddoq"',

@@ -11,6 +11,7 @@ from api.receiving import Receiver
 from api.streams import Streams
 from api.waking import Waker
 from api.watching import Watcher
+from ddoq.guard import Rules
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
 from jobs.inspecting import Inspector
@@ -21,6 +22,9 @@ from jobs.schema import make_engine
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.uploads import Uploads, open_uploads
+from jobs.webhook_deliveries import Deliveries
+from jobs.webhook_secrets import Vault
+from jobs.webhooks import Webhooks
 
 LINE_SECONDS = 0.5  # for so long a queue position may be that of before
 
@@ -43,6 +47,8 @@ class Services:
     uploads: Uploads
     receiver: Receiver
     inspector: Inspector
+    webhooks: Webhooks
+    deliveries: Deliveries
 
 
 def open_services(settings: Settings) -> Services:
@@ -66,6 +72,8 @@ def open_services(settings: Settings) -> Services:
         uploads=uploads,
         receiver=Receiver(),
         inspector=Inspector(settings, uploads),
+        webhooks=_open_webhooks(engine, settings),
+        deliveries=Deliveries(engine),
     )
 
 
@@ -74,6 +82,11 @@ def _open_public(settings: Settings) -> ObjectStore | None:
         return None
     public = settings.model_copy(update={"s3_endpoint": settings.s3_public_endpoint})
     return ObjectStore(make_s3_client(public), settings.s3_bucket)
+
+
+def _open_webhooks(engine: Engine, settings: Settings) -> Webhooks:
+    rules = Rules(settings.private_networks)
+    return Webhooks(engine, Vault(settings.key_pepper), rules, settings.max_webhook_endpoints)
 
 
 async def _services_of(request: Request) -> Services:

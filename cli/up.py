@@ -102,6 +102,7 @@ def _start(folder: DataFolder, options: Options, family: Family, port: int) -> N
     api = family.keep(partial(_start_api, folder.path, port))
     for number in range(1, options.n_workers + 1):
         family.keep(partial(_start_worker, folder.path, number))
+    family.keep(partial(_start_child, "deliveries", folder.path, ["worker.deliveries"]))
     wait_until_ready(api, lambda: _is_ready(port))
 
 

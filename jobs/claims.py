@@ -34,6 +34,7 @@ from sqlalchemy import (
 
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
+from jobs.outbox import announcing_start
 from jobs.records import SPOKEN, Claim, JobState, UnitState
 from jobs.rows import LockedJob, counted, now, tell
 from jobs.states import CLAIMABLE, HELD, EventKind
@@ -112,8 +113,9 @@ def _prefix(job_id: str, stage: str, index: int, attempt: int) -> str:
 def _starting() -> Select[Any]:
     picked = _best_ready_unit()
     still = jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)])
-    job = select(jobs.c.id).where(jobs.c.id == picked.c.job_id, still).with_for_update(key_share=True, of=jobs)
-    started = _started(picked, job.cte("job"))
+    held = select(jobs.c.id, jobs.c.started_at).where(jobs.c.id == picked.c.job_id, still)
+    job = held.with_for_update(key_share=True, of=jobs).cte("job")
+    started = _started(picked, job)
     runs = (
         update(jobs)
         .where(jobs.c.id == started.c.job_id)
@@ -129,7 +131,8 @@ def _starting() -> Select[Any]:
     moved = counted(runs, jobs.c.owner, jobs.c.config, attempts, *of_unit)
     data = func.json_build_object(*(part for name in TOLD for part in (literal(name, Text), moved.c[name])))
     event = tell(moved, EventKind.UNIT_STARTED, data).cte("event")
-    return select(picked.c.id.label("unit_id"), moved).select_from(picked.outerjoin(moved, true())).add_cte(event)
+    told = announcing_start(moved, job).cte("told")
+    return select(picked.c.id.label("unit_id"), moved).select_from(picked.outerjoin(moved, true())).add_cte(event, told)
 
 
 def n_running_by_owner() -> Subquery:

@@ -37,7 +37,13 @@
         │   ├── StorageFullError      storage.full
         │   └── StorageRefusedError   storage.refused
         ├── DiskFullError             worker.disk_full
-        └── QueueUnavailableError     queue.unavailable
+        ├── QueueUnavailableError     queue.unavailable
+        ├── WebhookNotFoundError      webhook.not_found
+        ├── DeliveryNotFoundError     webhook.delivery_not_found
+        ├── TooManyWebhooksError      webhook.too_many
+        ├── WebhookDisabledError      webhook.disabled
+        ├── WebhookUrlError           webhook.url
+        └── WebhookSecretError        webhook.secret
 
 The algorithm's own errors are in `ddoq.errors`; `docs/errors.md` lists them all.
 """
@@ -308,3 +314,45 @@ class QueueUnavailableError(ServiceError):
 
     code = "queue.unavailable"
     hint = "Leave it: the sweep calls again within seconds."
+
+
+class WebhookNotFoundError(ServiceError):
+    """There is no such webhook endpoint, or it is somebody else's."""
+
+    code = "webhook.not_found"
+    hint: ClassVar[str] = "List the endpoints with `GET /v1/webhook-endpoints`."
+
+
+class DeliveryNotFoundError(ServiceError):
+    """The webhook endpoint has no such delivery, or has it no longer."""
+
+    code = "webhook.delivery_not_found"
+    hint: ClassVar[str] = "List the endpoint's deliveries; they are kept for 30 days."
+
+
+class TooManyWebhooksError(ServiceError):
+    """The owner has as many webhook endpoints as may be."""
+
+    code = "webhook.too_many"
+    hint: ClassVar[str] = "Delete an endpoint, or ask the operator to raise `DDOQ_MAX_WEBHOOK_ENDPOINTS`."
+
+
+class WebhookDisabledError(ServiceError):
+    """The webhook endpoint is disabled, so nothing is sent to it."""
+
+    code = "webhook.disabled"
+    hint: ClassVar[str] = "Enable the endpoint first: PATCH it with `disabled` false."
+
+
+class WebhookUrlError(ServiceError):
+    """Webhooks are not sent to this URL."""
+
+    code = "webhook.url"
+    hint: ClassVar[str] = "Give an `https://` URL of a server with a public address."
+
+
+class WebhookSecretError(ServiceError):
+    """The secret of a webhook endpoint cannot be decrypted, since the server's pepper is another now."""
+
+    code = "webhook.secret"
+    hint: ClassVar[str] = "Rotate the endpoint's secret."

@@ -31,3 +31,7 @@ def new_key_id() -> str:
 
 def new_upload_id() -> str:
     return f"upload_{base32(uuid7())}"
+
+
+def new_endpoint_id() -> str:
+    return f"whe_{base32(uuid7())}"

@@ -19,6 +19,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobs.outbox import announce_end
 from jobs.records import Failure, JobState
 from jobs.states import TERMINAL, EventKind, require_legal
 from jobs.tables import events, jobs
@@ -65,13 +66,15 @@ def record(connection: Connection, job: LockedJob, kind: EventKind, data: Mappin
 def move(
     connection: Connection, job: LockedJob, to: JobState, kind: EventKind, data: Mapping[str, Any], **columns: Any
 ) -> None:
-    """Move a job to another state, and write the event that tells of it."""
+    """Move a job to another state, and write the event that tells of it, and for webhooks that it has ended."""
     require_legal(job.state, to)
     if to is JobState.RUNNING:
         columns["started_at"] = func.coalesce(jobs.c.started_at, now())
     if to in TERMINAL:
         columns["finished_at"] = now()
     record(connection, job, kind, data, state=to, **columns)
+    if to in TERMINAL:
+        announce_end(connection, job.id, to)
 
 
 def stood_down(connection: Connection, job: LockedJob, kind: EventKind, data: Mapping[str, Any]) -> None:

@@ -162,6 +162,10 @@ class Settings(BaseSettings):
         4 * 2**30, gt=0, description="Bytes that `validate_only` may fetch of a dataset, on the disk of the API."
     )
     inspections_at_once: int = Field(2, ge=1, description="Datasets that one API process looks at at a time.")
+    max_webhook_endpoints: int = Field(10, ge=1, description="Webhook endpoints that one owner may have.")
+    webhook_failing_days: float = Field(
+        5, gt=0, description="An endpoint to which nothing could be delivered for so long is disabled."
+    )
 
 
 def load_settings() -> Settings:

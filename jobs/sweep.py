@@ -24,6 +24,7 @@ from jobs.settings import Settings
 from jobs.states import CLAIMABLE
 from jobs.tables import jobs, units
 from jobs.tombstones import forget_deleted
+from jobs.webhook_deliveries import forget_deliveries
 
 SWEEPING, CLEANING = 0x64646F71, 0x64646F74  # any numbers, the same in all processes
 
@@ -47,6 +48,7 @@ class Swept:
     timed_out: tuple[str, ...] = ()
     n_woken: int = 0
     n_forgotten: int = 0
+    n_deliveries_forgotten: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Sweeper:
             timed_out=_try(lambda: fail_overtime(engine), ()),
             n_woken=_try(self._wake, 0),
             n_forgotten=_try(lambda: forget_workers(engine), 0),
+            n_deliveries_forgotten=_try(lambda: forget_deliveries(engine), 0),
         )
 
     def _wake(self) -> int:

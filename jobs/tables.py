@@ -33,6 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from ddoq.events import Stage
 from jobs.records import JobState, UnitState, UploadState
+from jobs.webhook_records import DeliveryState, DisabledReason
 
 metadata = MetaData(
     naming_convention={
@@ -246,4 +247,49 @@ uploads = Table(
     CheckConstraint("state <> 'ready' OR (key IS NOT NULL AND size_bytes IS NOT NULL)", name="whole_when_ready"),
     Index(None, "owner", "id"),
     Index(None, "used_at"),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False, comment="what it wants to hear, beside ping"),
+    Column("description", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False, comment="encrypted under a key derived from the pepper"),
+    Column("old_secret", LargeBinary, comment="the one before, also signed with until it expires"),
+    _moment("old_secret_expires_at"),
+    _moment("disabled_at"),
+    Column("disabled_reason", Text),
+    _moment("failing_since", comment="of the first of the attempts that have failed since one succeeded"),
+    _moment("rests_until", comment="its first pending delivery is not attempted before"),
+    _moment("attempted_at"),
+    Column("lease_token", Text, comment="of the process that delivers to it now"),
+    _moment("lease_expires_at"),
+    _moment("created_at", nullable=False),
+    _one_of("disabled_reason", DisabledReason),
+    CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_for_a_reason"),
+    CheckConstraint("(old_secret IS NULL) = (old_secret_expires_at IS NULL)", name="old_secret_expires"),
+    CheckConstraint("(lease_token IS NULL) = (lease_expires_at IS NULL)", name="lease_whole"),
+    Index(None, "owner", "id"),
+    postgresql_with={"fillfactor": 50},  # each delivery writes to its row
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("endpoint_id", Id, ForeignKey(webhook_endpoints.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("message_id", Id, primary_key=True, comment="the webhook-id"),
+    Column("position", BigInteger, Identity(), nullable=False, comment="in the endpoint's queue"),
+    Column("type", Text, nullable=False),
+    Column("job_id", Id),
+    Column("data", JSON, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    Column("n_attempts", Integer, nullable=False, server_default=text("0"), comment="since it was queued"),
+    Column("attempts", JSONB, nullable=False, server_default=text("'[]'"), comment="the latest, oldest first"),
+    _moment("created_at", nullable=False),
+    _one_of("state", DeliveryState),
+    Index("ix_webhook_deliveries_pending", "endpoint_id", "position", postgresql_where=text("state = 'pending'")),
+    Index(None, "created_at"),
 )

@@ -48,12 +48,12 @@ def test_every_variable_of_a_deployment_is_a_setting(file: Path) -> None:
     assert set(re.findall(r"DDOQ_[A-Z0-9_]+", file.read_text())) <= SETTINGS
 
 
-@pytest.mark.parametrize("service", ["migrate", "api", "worker"])
+@pytest.mark.parametrize("service", ["migrate", "api", "worker", "deliveries"])
 def test_every_setting_without_a_default_is_in_the_compose_file(service: str) -> None:
     assert set(services()[service]["environment"]) >= REQUIRED
 
 
-@pytest.mark.parametrize("service", ["migrate", "api", "worker"])
+@pytest.mark.parametrize("service", ["migrate", "api", "worker", "deliveries"])
 def test_the_compose_file_builds_targets_that_the_dockerfile_has(service: str) -> None:
     targets = re.findall(r"^FROM .* AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert services()[service]["build"]["target"] in targets
