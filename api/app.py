@@ -7,7 +7,12 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from api import artifact_routes, health, jobs_routes, key_routes
+from api import artifact_routes, health, jobs_routes, key_routes, usage_routes
+from api.body_limits import BodyLimit
+from api.headers import AnswerHeaders
+from api.hosts import TrustedHosts
+from api.metrics import ApiMetrics
+from api.observing import Observe
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
 from api.problems import HANDLERS
 from api.request_id import RequestId
@@ -22,6 +27,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with sweeping(services):
         yield
     services.engine.dispose()
+    services.rates.close()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -30,6 +36,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Args:
         settings: Where the servers are; by default from the environment (`DDOQ_*`).
     """
+    settings = settings or load_settings()
+    services = open_services(settings)
+    metrics = ApiMetrics(services.engine)
     app = FastAPI(
         title="ddoq",
         version="0.1.0",
@@ -41,11 +50,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
         lifespan=_lifespan,
-        middleware=[Middleware(RequestId)],
+        middleware=[
+            Middleware(RequestId),
+            Middleware(Observe, metrics=metrics),
+            Middleware(AnswerHeaders, https_only=settings.https_only),
+            Middleware(TrustedHosts, allowed=settings.allowed_hosts),
+            Middleware(BodyLimit),
+        ],
         exception_handlers=HANDLERS,
     )
-    app.state.services = open_services(settings or load_settings())
-    for routes in (jobs_routes, artifact_routes, key_routes, health):
+    app.state.services = services
+    app.state.metrics = metrics
+    for routes in (jobs_routes, artifact_routes, key_routes, usage_routes, health):
         app.include_router(routes.router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]  # the framework's own way to extend it
     return app

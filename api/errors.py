@@ -7,9 +7,11 @@
         ├── PathNotFoundError          request.path             404
         ├── ArtifactNotFoundError      artifact.not_found       404
         ├── MethodNotAllowedError      request.method           405
+        ├── BodyTimeoutError           request.timeout          408
         ├── BodyTooLargeError          request.too_large        413
         ├── ContentTypeError           request.content_type     415
         ├── RangeNotSatisfiableError   request.range            416
+        ├── HostRefusedError           request.host             421
         ├── InvalidRequestError        request.invalid          422
         ├── CursorError                request.cursor           422
         ├── DatabaseUnavailableError   database.unavailable     503
@@ -74,6 +76,12 @@ class MethodNotAllowedError(RequestError):
     code = "request.method"
 
 
+class BodyTimeoutError(RequestError):
+    """The body did not come in time."""
+
+    code = "request.timeout"
+
+
 class BodyTooLargeError(RequestError):
     """The body is larger than is read here."""
 
@@ -90,6 +98,12 @@ class RangeNotSatisfiableError(RequestError):
     """The Range header asks for bytes that the artifact does not have, or is malformed."""
 
     code = "request.range"
+
+
+class HostRefusedError(RequestError):
+    """The request is addressed to a host that this service is not."""
+
+    code = "request.host"
 
 
 class InvalidRequestError(RequestError):

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "jobs", "description": "Ask for a distillation, watch it, cancel it."},
     {"name": "artifacts", "description": "Download what a job made."},
     {"name": "api-keys", "description": "Create, list and revoke keys. Needs the scope `keys:manage`."},
+    {"name": "usage", "description": "See what you have used, and what you may use."},
     {"name": "health", "description": "For load balancers and supervisors; needs no key."},
 ]
 

@@ -13,11 +13,13 @@ from starlette.routing import Match
 
 from api.errors import (
     ArtifactNotFoundError,
+    BodyTimeoutError,
     BodyTooLargeError,
     ContentTypeError,
     CursorError,
     DatabaseUnavailableError,
     Fault,
+    HostRefusedError,
     InvalidRequestError,
     MethodNotAllowedError,
     MissingKeyError,
@@ -27,6 +29,7 @@ from api.errors import (
     RangeNotSatisfiableError,
     RequestError,
 )
+from api.headers import SECURE
 from ddoq.errors import ConfigError, DatasetError, DdoqError, PriorError, TeacherError
 from jobs.errors import (
     ArtifactExpiredError,
@@ -36,11 +39,12 @@ from jobs.errors import (
     KeyNotFoundError,
     KeyRejectedError,
     MissingScopeError,
-    QueueFullError,
     StorageFullError,
     StorageRefusedError,
     StorageUnavailableError,
+    TryLaterError,
 )
+from jobs.redaction import redact
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -54,11 +58,13 @@ STATUSES: Mapping[type[DdoqError], int] = {
     KeyNotFoundError: 404,
     PathNotFoundError: 404,
     MethodNotAllowedError: 405,
+    BodyTimeoutError: 408,
     JobEndedError: 409,
     ArtifactExpiredError: 410,
     BodyTooLargeError: 413,
     ContentTypeError: 415,
     RangeNotSatisfiableError: 416,
+    HostRefusedError: 421,
     ConfigError: 422,
     CursorError: 422,
     DatasetError: 422,
@@ -66,7 +72,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     InvalidRequestError: 422,
     PriorError: 422,
     TeacherError: 422,
-    QueueFullError: 429,
+    TryLaterError: 429,
     DdoqError: 500,
     StorageRefusedError: 500,
     DatabaseUnavailableError: 503,
@@ -127,12 +133,13 @@ def problem_response(request: Request, error: DdoqError) -> Response:
         type=f"urn:ddoq:error:{error.code}",
         title=(inspect.getdoc(kind) or "").partition("\n")[0],
         status=status,
-        detail=str(error),
+        detail=redact(str(error)),
         code=error.code,
         request_id=request.state.request_id,
         retryable=status in RETRYABLE,
-        errors=[FaultView(pointer=f.pointer, code=f.code, message=f.message) for f in _faults(error)],
+        errors=[FaultView(pointer=f.pointer, code=f.code, message=redact(f.message)) for f in _faults(error)],
     )
+    request.state.problem = error.code
     return Response(problem.model_dump_json(), status, _headers(error, status), MEDIA_TYPE)
 
 
@@ -147,7 +154,7 @@ def _headers(error: DdoqError, status: int) -> dict[str, str]:
     headers = dict(error.headers) if isinstance(error, RequestError) else {}
     if type(error) in _CHALLENGES:
         headers["WWW-Authenticate"] = _CHALLENGES[type(error)]
-    if isinstance(error, QueueFullError):
+    if isinstance(error, TryLaterError):
         headers["Retry-After"] = str(error.retry_after_seconds)
     elif status == 503:
         headers["Retry-After"] = "5"
@@ -196,7 +203,8 @@ async def _on_database(request: Request, _error: OperationalError) -> Response:
 async def _on_unforeseen(request: Request, _error: Exception) -> Response:
     message = "something went wrong on our side; the server's log has it under this request_id"
     response = problem_response(request, DdoqError(message))
-    response.headers["X-Request-ID"] = request.state.request_id  # the framework answers outside of our middleware
+    # The framework answers outside of our middleware.
+    response.headers.update({**SECURE, "X-Request-ID": request.state.request_id})
     return response
 
 

@@ -15,11 +15,13 @@ from jobs.backpressure import UNLIMITED, QueueLimits, require_room
 from jobs.errors import ArtifactExpiredError, IdempotencyMismatchError, JobEndedError, JobNotFoundError
 from jobs.ids import new_job_id
 from jobs.options import JobOptions
+from jobs.quotas import require_quota
 from jobs.reading import read_job, read_jobs
 from jobs.records import Artifact, Job, JobEvent, JobState, UnitState
 from jobs.rows import lock_job, move, now, record
 from jobs.states import TERMINAL, EventKind
 from jobs.tables import artifacts, events, jobs, units
+from jobs.tracing import current_traceparent
 
 USUAL = JobOptions()
 SUBMISSION = 0x64646F72  # any number, the same in all processes: one job is let in at a time
@@ -52,6 +54,7 @@ class Store:
         """Store a new job with the unit that a worker will begin with.
 
         Raises:
+            QuotaExceededError: the owner has used up what it may have.
             QueueFullError: as many jobs are queued as may be.
         """
         return self.submit_once(owner, config, options, None).job
@@ -63,12 +66,14 @@ class Store:
 
         Raises:
             IdempotencyMismatchError: the key came before, with another body.
+            QuotaExceededError: the owner has used up what it may have.
             QueueFullError: as many jobs are queued as may be.
         """
         with self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
             before = _submitted_before(connection, owner, idempotency) if idempotency else None
             if before is None:
+                require_quota(connection, owner)
                 require_room(connection, owner, self._limits)
             job_id = before or _insert(connection, owner, config, _columns(options, idempotency))
         return Submitted(self.get(owner, job_id), is_new=before is None)
@@ -175,6 +180,7 @@ def _submitted_before(connection: Connection, owner: str, idempotency: Idempoten
 def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> str:
     job_id, first = new_job_id(), config.stages[0]
     row = {"id": job_id, "owner": owner, "state": JobState.QUEUED, "stage": first, **columns}
+    row["traceparent"] = current_traceparent()
     unit = {"job_id": job_id, "stage": first, "index": 0, "of": 1, "state": UnitState.READY}
     connection.execute(insert(jobs).values(row | {"config": config.model_dump(mode="json")}))
     connection.execute(insert(units).values(unit))

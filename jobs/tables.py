@@ -88,6 +88,7 @@ jobs = Table(
     Column("blocks", JSON, comment="into how many blocks each stage can be cut at most, once that is known"),
     Column("idempotency_key", Text),
     Column("request_digest", Text, comment="SHA-256 of the body that came with the idempotency key"),
+    Column("traceparent", Text, comment="W3C trace context of the request that asked for it"),
     _moment("queue_deadline_at", comment="expires unless it has begun by then"),
     _moment("expires_at", comment="its artifacts are deleted then"),
     _moment("artifacts_deleted_at"),
@@ -210,5 +211,17 @@ api_keys = Table(
     Column("digest", LargeBinary, nullable=False, unique=True, comment="HMAC-SHA-256 of the secret under the pepper"),
     _moment("created_at", nullable=False),
     _moment("revoked_at"),
+    _moment("expires_at", comment="it is refused from then on"),
+    _moment("last_used_at", comment="to a minute"),
     Index(None, "owner", "id"),
+)
+
+owner_limits = Table(
+    "owner_limits",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("jobs_per_day", Integer, comment="sent within 24 hours; null is any number"),
+    Column("worker_seconds_per_month", BigInteger, comment="of the jobs of 30 days; null is any number"),
+    CheckConstraint("jobs_per_day >= 0", name="jobs_per_day"),
+    CheckConstraint("worker_seconds_per_month >= 0", name="worker_seconds_per_month"),
 )

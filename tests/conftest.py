@@ -129,4 +129,5 @@ def _settings(stack: Stack, database_url: str, scratch: Path) -> Settings:
         s3_secret_key=SecretStr(stack.s3_secret_key),
         key_pepper=SecretStr("a pepper for the tests"),
         scratch=scratch / "scratch",
+        key_cache_seconds=0,
     )

@@ -25,6 +25,7 @@ from jobs.leases import Leases
 from jobs.queue import Queue
 from jobs.records import Artifact, Claim
 from jobs.settings import Settings
+from worker.counts import Counts
 from worker.draining import Flag
 from worker.parts import Shipment, restore
 from worker.scratch import Scratch
@@ -42,6 +43,7 @@ class Bench:
     queue: Queue
     scratch: Scratch
     draining: Flag
+    counts: Counts
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,9 @@ def test_a_key_cannot_hand_out_a_scope_that_it_lacks(
         ({"name": "a\0b"}, "/name"),
         ({"name": "a" * 201}, "/name"),
         ({"scopes": []}, "/scopes"),
-        ({"scopes": ["admin"]}, "/scopes/0"),
+        ({"scopes": ["root"]}, "/scopes/0"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_at": "2040-01-01T00:00:00"}, "/expires_at"),
         ({"owner": "bob"}, "/owner"),
     ],
 )
