@@ -17,7 +17,7 @@ Value = str | int | float | None
 NOTHING: Final[Mapping[str, Value]] = MappingProxyType({})
 FIELDS: Final = "fields"  # of a record: what is told beside the message, as in log.info("…", extra={FIELDS: {…}})
 
-CHATTY: Final = ("httpx", "httpcore", "botocore", "boto3", "urllib3")  # a line a request, with the whole address
+CHATTY: Final = ("alembic", "boto3", "botocore", "httpcore", "httpx", "urllib3")  # a line a request, or an address
 
 _bound: ContextVar[Mapping[str, Value]] = ContextVar("bound", default=NOTHING)
 

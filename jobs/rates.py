@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 WINDOW_SECONDS: Final = 60
-ANSWER_SECONDS: Final = 0.05  # longer than that nobody waits for the count
+ANSWER_SECONDS: Final = 0.05  # that a count is waited for, at most
 REST_SECONDS: Final = 5.0  # after a failure nothing is asked for so long
 WARN_SECONDS: Final = 60.0
 
@@ -48,11 +48,11 @@ class Rate:
 class Rates:
     """Counts requests. While the broker's server is away, nothing is limited. Safe to share between threads."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._redis = Redis.from_url(
             broker_url,
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
+            socket_timeout=answer_seconds,
+            socket_connect_timeout=answer_seconds,
             retry=Retry(NoBackoff(), 0),
         )
         self._take = self._redis.register_script(TAKE)
