@@ -29,6 +29,7 @@ def main() -> None:
             app,
             host=at.host,
             port=at.port,
+            http="h11",  # bounds what lies before the body: see api.body_limits
             log_config=None,
             access_log=False,
             server_header=False,

@@ -137,7 +137,7 @@ def problem_response(request: Request, error: DdoqError) -> Response:
         code=error.code,
         request_id=request.state.request_id,
         retryable=status in RETRYABLE,
-        errors=[FaultView(pointer=f.pointer, code=f.code, message=redact(f.message)) for f in _faults(error)],
+        errors=[FaultView(pointer=redact(f.pointer), code=f.code, message=redact(f.message)) for f in _faults(error)],
     )
     request.state.problem = error.code
     return Response(problem.model_dump_json(), status, _headers(error, status), MEDIA_TYPE)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
+from types import MappingProxyType
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -24,8 +25,19 @@ OPEN: Final = tuple(state for state in JobState if state not in TERMINAL)
 ENDED: Final = tuple(state for state in JobState if state in TERMINAL)
 WAITING: Final = (UnitState.READY, UnitState.RUNNING)
 
-Labels = tuple[str, ...]
-Numbers = Mapping[Labels, float]
+Numbers = Mapping[tuple[str, ...], float]
+"""A number for each combination of labels."""
+
+DATABASE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "ddoq_jobs": ("state",),
+        "ddoq_jobs_ended_last_hour": ("state",),
+        "ddoq_units": ("stage", "state"),
+        "ddoq_oldest_queued_seconds": (),
+        "ddoq_workers": (),
+    }
+)
+"""What is counted, by which labels."""
 
 
 class DatabaseMetrics(Collector):
@@ -68,16 +80,16 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> None:
 
 def _metrics(connection: Connection) -> Sequence[Metric]:
     return [
-        _gauge("ddoq_jobs", "Jobs that have not ended.", ("state",), _open_jobs(connection)),
-        _gauge("ddoq_jobs_ended_last_hour", "Jobs that ended within an hour.", ("state",), _ended_jobs(connection)),
-        _gauge("ddoq_units", "Units that wait or are run.", ("stage", "state"), _units(connection)),
-        _gauge("ddoq_oldest_queued_seconds", "Age of the oldest queued job.", (), _oldest(connection)),
-        _gauge("ddoq_workers", "Workers seen within a minute.", (), _workers(connection)),
+        _gauge("ddoq_jobs", "Jobs that have not ended.", _open_jobs(connection)),
+        _gauge("ddoq_jobs_ended_last_hour", "Jobs that ended within an hour.", _ended_jobs(connection)),
+        _gauge("ddoq_units", "Units that wait or are run.", _units(connection)),
+        _gauge("ddoq_oldest_queued_seconds", "Age of the oldest queued job.", _oldest(connection)),
+        _gauge("ddoq_workers", "Workers seen within a minute.", _workers(connection)),
     ]
 
 
-def _gauge(name: str, words: str, labels: Labels, numbers: Numbers) -> Metric:
-    family = GaugeMetricFamily(name, words, labels=labels)
+def _gauge(name: str, words: str, numbers: Numbers) -> Metric:
+    family = GaugeMetricFamily(name, words, labels=DATABASE_METRICS[name])
     for values, number in sorted(numbers.items()):
         family.add_metric(values, number)
     return family
@@ -100,11 +112,14 @@ def _ended_jobs(connection: Connection) -> Numbers:
 
 
 def _units(connection: Connection) -> Numbers:
-    numbers = {(stage, state): 0.0 for stage in Stage for state in WAITING}
+    numbers: dict[tuple[str, ...], float] = {(stage, state): 0.0 for stage in Stage for state in WAITING}
     for state in WAITING:  # an index each
-        query = select(units.c.stage, func.count()).where(units.c.state == fixed(state)).group_by(units.c.stage)
-        numbers |= {(stage, state): n for (stage,), n in _counted(connection, query).items()}  # type: ignore[misc]
-    return numbers  # type: ignore[return-value]  # a StrEnum is a str
+        is_so = units.c.state == fixed(state)
+        numbers |= _counted(
+            connection,
+            select(units.c.stage, units.c.state, func.count()).where(is_so).group_by(units.c.stage, units.c.state),
+        )
+    return numbers
 
 
 def _oldest(connection: Connection) -> Numbers:
