@@ -1,6 +1,6 @@
 """How large a body may be and how long it may take, before any route looks at it.
 
-What lies around a body, the line of the request and its headers, is bounded by uvicorn's parser: 64 KiB in all.
+What lies around a body, the line of the request and its headers, is bounded by the parser, h11: 16 KiB in all.
 """
 
 import asyncio
