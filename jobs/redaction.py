@@ -18,7 +18,7 @@ FORMS = (
     (re.compile(r"(?i)(\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic)\s+)?)[^\s\"',;]+"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)(\bbearer\s+)[0-9a-z._~+/=-]{16,}"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)((?:X-Amz-(?:Signature|Credential|Security-Token)|\bSignature)=)[^&\s\"']+"), rf"\1{REDACTED}"),
-    (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^/\s\"'@?#]+@"), rf"\1{REDACTED}@"),
+    (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^/\s\"'@?#]+@"), rf"\1{REDACTED}@"),
 )
 """What a key, a token, a presigned address and a password in an address look like, and what is left of each."""
 
