@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, where its own variables name a receiver; else nothing of it is loaded, and nothing done.
+"""Traces by OpenTelemetry, where its own variables name a receiver; else nothing is done, and it need not be installed.
 
 One trace goes from the request that asked for a job to each unit of it: the job's row keeps the trace context.
 """
