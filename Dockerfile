@@ -20,7 +20,7 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --start-period=20s \
     CMD ["python", "-c", "import httpx; httpx.get('http://127.0.0.1:8000/healthz').raise_for_status()"]
-CMD ["uvicorn", "api.app:create_app", "--factory", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["python", "-m", "api", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS worker
 # For another accelerator name its index, for example https://download.pytorch.org/whl/cu130

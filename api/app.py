@@ -16,8 +16,14 @@ from api import (
     jobs_routes,
     key_routes,
     upload_routes,
+    usage_routes,
     webhook_routes,
 )
+from api.body_limits import BodyLimit
+from api.headers import AnswerHeaders
+from api.hosts import TrustedHosts
+from api.metrics import ApiMetrics
+from api.observing import Observe
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
 from api.problems import HANDLERS
 from api.request_id import RequestId
@@ -31,6 +37,7 @@ ROUTES = (
     artifact_routes,
     upload_routes,
     installation_routes,
+    usage_routes,
     key_routes,
     webhook_routes,
     health,
@@ -44,6 +51,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with sweeping(services), services.waker.running():
         yield
     services.engine.dispose()
+    services.rates.close()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -52,6 +60,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Args:
         settings: Where the servers are; by default from the environment (`DDOQ_*`).
     """
+    settings = settings or load_settings()
+    services = open_services(settings)
+    metrics = ApiMetrics(services.engine)
     app = FastAPI(
         title="ddoq",
         version="0.1.0",
@@ -63,10 +74,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
         lifespan=_lifespan,
-        middleware=[Middleware(RequestId)],
+        middleware=[
+            Middleware(RequestId),
+            Middleware(Observe, metrics=metrics),
+            Middleware(AnswerHeaders, https_only=settings.https_only),
+            Middleware(TrustedHosts, allowed=settings.allowed_hosts),
+            Middleware(BodyLimit),
+        ],
         exception_handlers=HANDLERS,
     )
-    app.state.services = open_services(settings or load_settings())
+    app.state.services = services
+    app.state.metrics = metrics
     for routes in ROUTES:
         app.include_router(routes.router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]  # the framework's own way to extend it

@@ -1,16 +1,20 @@
-"""Who is calling, and whether this call is theirs to make."""
+"""Who is calling, whether this call is theirs to make, and whether they call too often."""
 
 from collections.abc import Collection
 from typing import Annotated
 
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from api.errors import MissingKeyError
-from api.services import Using
-from jobs.errors import MissingScopeError
+from api.services import Services, Using
+from ddoq.errors import DdoqError
+from jobs.errors import KeyRejectedError, MissingScopeError, RateLimitedError
 from jobs.keys import Scope
+from jobs.rates import Rate
 from jobs.records import ApiKey
+
+READS = frozenset({"GET", "HEAD"})
 
 _bearer = HTTPBearer(
     scheme_name="ApiKey",
@@ -20,18 +24,26 @@ _bearer = HTTPBearer(
 
 
 def authenticate(
-    needed: SecurityScopes, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)], using: Using
+    request: Request,
+    needed: SecurityScopes,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    using: Using,
 ) -> ApiKey:
     """Tell whose key the request carries.
 
     Raises:
         MissingKeyError: it carries none.
-        KeyRejectedError: the key is malformed, unknown or revoked.
+        KeyRejectedError: the key is malformed, unknown, revoked or expired.
         MissingScopeError: the key is not for this call.
+        RateLimitedError: its owner, or whoever has no key at this address, calls too often.
     """
-    if bearer is None:
-        raise MissingKeyError("send an API key as 'Authorization: Bearer ddoq_…'")
-    key = using.keys.authenticate(bearer.credentials)
+    try:
+        key = _identify(using, bearer)
+    except (MissingKeyError, KeyRejectedError) as error:
+        _limit_failures(using, request, error)
+        raise
+    request.state.key = key
+    _limit_owner(using, request, key)
     require_scopes(key, needed.scopes)
     return key
 
@@ -41,6 +53,35 @@ def require_scopes(key: ApiKey, needed: Collection[str]) -> None:
     missing = sorted(set(needed) - set(key.scopes))
     if missing:
         raise MissingScopeError(f"the key {key.name!r} lacks {', '.join(missing)}; use a key that has it")
+
+
+def _identify(using: Services, bearer: HTTPAuthorizationCredentials | None) -> ApiKey:
+    if bearer is None:
+        raise MissingKeyError("send an API key as 'Authorization: Bearer ddoq_…'")
+    return using.keys.authenticate(bearer.credentials)
+
+
+def _limit_owner(using: Services, request: Request, key: ApiKey) -> None:
+    """Count a request for the owner, not for the key: who may make keys could make more room."""
+    is_read, settings = request.method in READS, using.settings
+    name, limit = ("reads", settings.reads_per_minute) if is_read else ("writes", settings.writes_per_minute)
+    rate = using.rates.take(name, key.owner, limit)
+    request.state.rate = rate
+    if rate and not rate.is_allowed:
+        raise _limited(rate, f"{name} of {key.owner!r}")
+
+
+def _limit_failures(using: Services, request: Request, error: DdoqError) -> None:
+    """Count a failure for the address that it came from; who has a key is not slowed down by others there."""
+    address = request.client.host if request.client else ""
+    rate = using.rates.take("failures", address, using.settings.failed_logins_per_minute)
+    if rate and not rate.is_allowed:
+        raise _limited(rate, "requests without a valid key from this address") from error
+
+
+def _limited(rate: Rate, whose: str) -> RateLimitedError:
+    message = f"more than {rate.limit} {whose} came within a minute; try again in {rate.retry_after_seconds} seconds"
+    return RateLimitedError(message, rate.retry_after_seconds)
 
 
 Reader = Annotated[ApiKey, Security(authenticate, scopes=[Scope.JOBS_READ.value])]

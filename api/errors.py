@@ -8,9 +8,11 @@
         ├── ArtifactNotFoundError      artifact.not_found       404
         ├── MethodNotAllowedError      request.method           405
         ├── BodyBrokenOffError         request.broken_off       408
+        ├── BodyTimeoutError           request.timeout          408
         ├── BodyTooLargeError          request.too_large        413
         ├── ContentTypeError           request.content_type     415
         ├── RangeNotSatisfiableError   request.range            416
+        ├── HostRefusedError           request.host             421
         ├── InvalidRequestError        request.invalid          422
         ├── CursorError                request.cursor           422
         ├── TooManyStreamsError        events.too_many_streams  429
@@ -98,6 +100,13 @@ class TooManyBodiesError(RequestError):
     hint: ClassVar[str] = "Try again after Retry-After."
 
 
+class BodyTimeoutError(RequestError):
+    """The body did not come in time."""
+
+    code = "request.timeout"
+    hint = "Send the body without a pause, in parts if it is large."
+
+
 class BodyTooLargeError(RequestError):
     """The body is larger than is read here."""
 
@@ -117,6 +126,13 @@ class RangeNotSatisfiableError(RequestError):
 
     code = "request.range"
     hint = "Ask for `bytes=FIRST-LAST` within the size that `Content-Range` names."
+
+
+class HostRefusedError(RequestError):
+    """The request is addressed to a host that this service is not."""
+
+    code = "request.host"
+    hint = "Use the name under which the operator serves this API."
 
 
 class InvalidRequestError(RequestError):

@@ -30,7 +30,7 @@ def create_api_key(
 ) -> CreatedKey:
     """Create a key of the caller's own owner, with no scope that the calling key lacks."""
     require_scopes(caller, new.scopes)
-    key, secret = using.keys.create(caller.owner, new.name, new.scopes)
+    key, secret = using.keys.create(caller.owner, new.name, new.scopes, new.expires_at)
     response.headers["Cache-Control"] = "no-store"
     return CreatedKey(**show_key(key).model_dump(), secret=secret)
 
@@ -54,5 +54,8 @@ def list_api_keys(caller: KeyManager, using: Using) -> KeyList:
     responses=problems(401, 403, 404),
 )
 def revoke_api_key(caller: KeyManager, key_id: KeyId, using: Using) -> None:
-    """Refuse the key from now on. Revoking it again changes nothing."""
+    """Refuse the key from now on, also where it is the calling one. Revoking it again changes nothing.
+
+    Another process of the service may take it for valid for a few seconds more.
+    """
     using.keys.revoke(caller.owner, key_id)

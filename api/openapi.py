@@ -31,6 +31,7 @@ TAGS = [
         "name": "webhooks",
         "description": "Be told of jobs by Standard Webhooks; see docs/webhooks.md. Needs the scope `webhooks:manage`.",
     },
+    {"name": "usage", "description": "See what you have used, and what you may use."},
     {"name": "health", "description": "For load balancers and supervisors; needs no key."},
 ]
 

@@ -14,11 +14,13 @@ from starlette.routing import Match
 from api.errors import (
     ArtifactNotFoundError,
     BodyBrokenOffError,
+    BodyTimeoutError,
     BodyTooLargeError,
     ContentTypeError,
     CursorError,
     DatabaseUnavailableError,
     Fault,
+    HostRefusedError,
     InvalidRequestError,
     MethodNotAllowedError,
     MissingKeyError,
@@ -30,6 +32,7 @@ from api.errors import (
     TooManyBodiesError,
     TooManyStreamsError,
 )
+from api.headers import SECURE
 from ddoq.errors import (
     AddressRefusedError,
     ConfigError,
@@ -64,6 +67,7 @@ from jobs.errors import (
     StorageUnavailableError,
     TooManyUploadsError,
     TooManyWebhooksError,
+    TryLaterError,
     UploadFinishedError,
     UploadIncompleteError,
     UploadInUseError,
@@ -74,6 +78,7 @@ from jobs.errors import (
     WebhookNotFoundError,
     WebhookUrlError,
 )
+from jobs.redaction import redact
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -91,6 +96,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     WebhookNotFoundError: 404,
     MethodNotAllowedError: 405,
     BodyBrokenOffError: 408,
+    BodyTimeoutError: 408,
     JobEndedError: 409,
     JobNotEndedError: 409,
     NoUploadUrlsError: 409,
@@ -108,6 +114,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     RangeNotSatisfiableError: 416,
     AddressRefusedError: 422,
     ChecksumError: 422,
+    HostRefusedError: 421,
     ConfigError: 422,
     CursorError: 422,
     DatasetError: 422,
@@ -122,6 +129,7 @@ STATUSES: Mapping[type[DdoqError], int] = {
     QueueFullError: 429,
     TooManyStreamsError: 429,
     TooManyUploadsError: 429,
+    TryLaterError: 429,
     DdoqError: 500,
     InspectionFailedError: 500,
     StorageRefusedError: 500,
@@ -193,18 +201,19 @@ def write_problem(kind: type[DdoqError], detail: str, request_id: str, faults: S
         type=f"urn:ddoq:error:{kind.code}",
         title=title_of(kind),
         status=status,
-        detail=detail,
+        detail=redact(detail),
         hint=kind.hint,
         code=kind.code,
         request_id=request_id,
         retryable=status in RETRYABLE,
-        errors=[FaultView(pointer=f.pointer, code=f.code, message=f.message) for f in faults],
+        errors=[FaultView(pointer=redact(f.pointer), code=f.code, message=redact(f.message)) for f in faults],
     )
 
 
 def problem_response(request: Request, error: DdoqError) -> Response:
     """Answer with an error's problem document, and with the headers that its status asks for."""
     problem = write_problem(type(error), str(error), request.state.request_id, _faults(error))
+    request.state.problem = error.code
     return Response(problem.model_dump_json(), problem.status, _headers(error, problem.status), MEDIA_TYPE)
 
 
@@ -219,7 +228,7 @@ def _headers(error: DdoqError, status: int) -> dict[str, str]:
     headers = dict(error.headers) if isinstance(error, RequestError) else {}
     if type(error) in _CHALLENGES:
         headers["WWW-Authenticate"] = _CHALLENGES[type(error)]
-    if isinstance(error, QueueFullError):
+    if isinstance(error, TryLaterError):
         headers["Retry-After"] = str(error.retry_after_seconds)
     elif status == 503:
         headers["Retry-After"] = "5"
@@ -268,7 +277,8 @@ async def _on_database(request: Request, _error: OperationalError) -> Response:
 async def _on_unforeseen(request: Request, _error: Exception) -> Response:
     message = "something went wrong on our side; the server's log has it under this request_id"
     response = problem_response(request, DdoqError(message))
-    response.headers["X-Request-ID"] = request.state.request_id  # the framework answers outside of our middleware
+    # The framework answers outside of our middleware.
+    response.headers.update({**SECURE, "X-Request-ID": request.state.request_id})
     return response
 
 

@@ -18,6 +18,8 @@ from jobs.inspecting import Inspector
 from jobs.keys import Keys
 from jobs.positions import Line
 from jobs.queue import Queue, make_celery
+from jobs.rates import Rates
+from jobs.redaction import learn
 from jobs.schema import make_engine
 from jobs.settings import Settings
 from jobs.store import Store
@@ -49,10 +51,12 @@ class Services:
     inspector: Inspector
     webhooks: Webhooks
     deliveries: Deliveries
+    rates: Rates
 
 
 def open_services(settings: Settings) -> Services:
     """Make the drivers; none of them connects before it is used."""
+    learn(settings)
     engine = make_engine(settings.database_url)
     queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
     limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
@@ -61,7 +65,7 @@ def open_services(settings: Settings) -> Services:
         settings=settings,
         engine=engine,
         store=Store(engine, limits, line),
-        keys=Keys(engine, settings.key_pepper),
+        keys=Keys(engine, settings.key_pepper, settings.key_cache_seconds),
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=queue,
         waker=Waker(queue),
@@ -74,6 +78,7 @@ def open_services(settings: Settings) -> Services:
         inspector=Inspector(settings, uploads),
         webhooks=_open_webhooks(engine, settings),
         deliveries=Deliveries(engine),
+        rates=Rates(settings.broker_url),
     )
 
 

@@ -152,5 +152,11 @@ def show_artifacts(job_id: str, artifacts: Iterable[Artifact], expires_at: datet
 def show_key(key: ApiKey) -> KeyView:
     """Show a key without its secret, which nobody has any more."""
     return KeyView(
-        id=key.id, name=key.name, scopes=list(key.scopes), created_at=key.created_at, revoked_at=key.revoked_at
+        id=key.id,
+        name=key.name,
+        scopes=list(key.scopes),
+        created_at=key.created_at,
+        revoked_at=key.revoked_at,
+        expires_at=key.expires_at,
+        last_used_at=key.last_used_at,
     )

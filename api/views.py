@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FutureDatetime
 
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
@@ -148,6 +148,12 @@ class ArtifactList(View):
     data: list[ArtifactView]
 
 
+def _with_time_zone(moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise ValueError("must name its time zone, as in 2030-01-01T00:00:00Z")
+    return moment
+
+
 class NewKey(BaseModel):
     """What a new API key is to be."""
 
@@ -157,6 +163,11 @@ class NewKey(BaseModel):
     scopes: Annotated[
         tuple[Scope, ...], Field(min_length=1, max_length=len(Scope), description="At most those of the calling key.")
     ]
+    expires_at: Annotated[
+        FutureDatetime | None,
+        AfterValidator(_with_time_zone),
+        Field(description="RFC 3339; the key is refused from then on. Null: it does not end by itself."),
+    ] = None
 
 
 class KeyView(View):
@@ -167,6 +178,8 @@ class KeyView(View):
     scopes: list[str]
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None = Field(description="It is refused from then on; null: it does not end by itself.")
+    last_used_at: datetime | None = Field(description="To a minute; null until its first use.")
 
 
 class CreatedKey(KeyView):

@@ -195,6 +195,9 @@ class Client:
         headers = {"Content-Type": "application/json"} if isinstance(content, str) else {}
         try:
             answer = self._http.request(method, path, content=content, headers=headers, timeout=timeout_seconds)
+            while _comes_too_early(answer):
+                time.sleep(float(answer.headers["Retry-After"]))
+                answer = self._http.request(method, path, content=content, headers=headers, timeout=timeout_seconds)
         except httpx.TransportError as error:
             raise self._unanswered(error) from error
         if answer.is_error:
@@ -232,6 +235,11 @@ def _refused(answer: httpx.Response) -> ClientError:
     except ValidationError:
         return ClientError(f"{answer.url} answered {answer.status_code} without saying why; is it ddoq?")
     return ClientError(f"{problem.code}: {problem.detail}")
+
+
+def _comes_too_early(answer: httpx.Response) -> bool:
+    """Whether the request was only one too many for this minute; a full queue or a quota is the user's to know of."""
+    return answer.status_code == httpx.codes.TOO_MANY_REQUESTS and b'"rate.limited"' in answer.content
 
 
 def _path_in(folder: Path, name: str) -> Path:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,14 @@ class Secrets(BaseModel):
 
 
 class Endpoint(BaseModel):
-    """Where the service that runs on a folder is, for the clients on this machine."""
+    """Where the service that runs on a folder is, for the clients on this machine.
+
+    `metrics` is where each of its processes shows its own, by name.
+    """
 
     url: str
     key_file: Path
+    metrics: Mapping[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,10 @@ class DataFolder:
         return Secrets.model_validate_json(file.read_text())
 
     @contextmanager
-    def announce(self, url: str) -> Iterator[None]:
+    def announce(self, url: str, metrics: Mapping[str, str]) -> Iterator[None]:
         """Tell clients on this machine where the service is, for as long as it is there."""
         file = endpoint_file(self.path)
-        write_private(file, Endpoint(url=url, key_file=self.key_file).model_dump_json(indent=1))
+        write_private(file, Endpoint(url=url, key_file=self.key_file, metrics=metrics).model_dump_json(indent=1))
         try:
             yield
         finally:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from cli.client import Client, ClientError, Job
 from cli.folder import DEFAULT, Endpoint, endpoint_file
+from cli.keys import keys
 from cli.progress import StageBars, accuracy_lines
 from ddoq.config import DistillConfig
 from ddoq.errors import DdoqError
@@ -39,6 +40,9 @@ def main() -> None:
 
     The commands that talk to a service find it by DDOQ_URL and DDOQ_API_KEY, or in the data folder of 'ddoq up'.
     """
+
+
+main.add_command(keys)
 
 
 @main.command()
@@ -145,27 +149,6 @@ def download(job_id: str, output: Path, data: Path) -> None:
             raise ClientError(f"job {job_id} is {client.get(job_id).status} and has made no files")
         for artifact in artifacts:
             click.echo(client.download(job_id, artifact, output))
-
-
-@main.group()
-def keys() -> None:
-    """API keys, made in the database itself: needs the service's own environment (DDOQ_DATABASE_URL and so on)."""
-
-
-@keys.command()
-@click.argument("owner")
-@click.option("--name", default="made by hand", show_default=True, help="What the key is for.")
-def create(owner: str, name: str) -> None:
-    """Make a key with all scopes for OWNER; its secret is printed this once."""
-    from jobs.keys import Keys, Scope
-    from jobs.schema import make_engine
-    from jobs.settings import load_settings
-
-    settings = load_settings()
-    engine = make_engine(settings.database_url)
-    _, secret = Keys(engine, settings.key_pepper).create(owner, name, Scope)
-    engine.dispose()
-    click.echo(secret)
 
 
 @main.group()

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from cli.servers import (
     Running,
     StartError,
     free_port,
+    free_ports,
     is_free,
     spawn,
     start_postgres,
@@ -71,8 +72,10 @@ def up(options: Options) -> None:
         family = Family(watchdog)
         _on_signals(_stop)
         try:
-            _start(folder, options, family, port)
-            with folder.announce(f"http://{HOST}:{port}"):
+            metrics = _start(folder, options, family, port)
+            with folder.announce(f"http://{HOST}:{port}", metrics):
+                for name, url in metrics.items():
+                    click.echo(f"metrics of {name} at {url}")
                 click.echo(f"API key in {folder.key_file}\n{READY} http://{HOST}:{port}; Ctrl-C stops it")
                 _tend(family)
         except StopRequested:
@@ -92,18 +95,20 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise StopRequested
 
 
-def _start(folder: DataFolder, options: Options, family: Family, port: int) -> None:
+def _start(folder: DataFolder, options: Options, family: Family, port: int) -> Mapping[str, str]:
+    """Start everything; answer where each child shows its metrics."""
     _start_servers(folder, family)
+    os.environ.setdefault("DDOQ_ALLOWED_HOSTS", os.pathsep.join((HOST, "localhost")))
     roots = [str(root.resolve()) for root in options.roots]
     for variable in ("DDOQ_DATASET_HOSTS", "DDOQ_HUB_DATASETS"):
         os.environ.setdefault(variable, "*")  # one's own machine; what is not public stays closed
     os.environ["DDOQ_FILE_ROOTS"] = os.pathsep.join([*roots, os.environ.get("DDOQ_FILE_ROOTS", "")])
     _prepare(load_settings(), folder.key_file)
-    api = family.keep(partial(_start_api, folder.path, port))
-    for number in range(1, options.n_workers + 1):
-        family.keep(partial(_start_worker, folder.path, number))
-    family.keep(partial(_start_child, "deliveries", folder.path, ["worker.deliveries"]))
+    names = ("api", *(f"worker-{number}" for number in range(1, options.n_workers + 1)), "deliveries")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    api, *_ = [family.keep(partial(_start_child, name, folder.path, port, ports[name])) for name in names]
     wait_until_ready(api, lambda: _is_ready(port))
+    return {name: f"http://{HOST}:{at}/metrics" for name, at in ports.items()}
 
 
 def _start_servers(folder: DataFolder, family: Family) -> None:
@@ -136,28 +141,22 @@ def _prepare(settings: Settings, key_file: Path) -> None:
 
 
 def _has_key(keys: Keys, key_file: Path) -> bool:
+    """Whether the key of the data folder works, for all that there is by now."""
     try:
-        keys.authenticate(key_file.read_text())
+        return set(keys.authenticate(key_file.read_text()).scopes) >= set(Scope)
     except (FileNotFoundError, KeyRejectedError):
         return False
-    return True
 
 
-def _start_api(folder: Path, port: int, guard: Guard) -> Running:
-    command = ["uvicorn", "api.app:create_app", "--factory", "--host", HOST, "--port", str(port)]
-    return _start_child("api", folder, [*command, "--timeout-graceful-shutdown", "5"], guard)
-
-
-def _start_worker(folder: Path, number: int, guard: Guard) -> Running:
-    scratch = folder / "scratch" / f"worker-{number}"  # no two workers may share one
-    return _start_child(f"worker-{number}", folder, ["worker"], guard, {"DDOQ_SCRATCH": str(scratch)})
-
-
-def _start_child(
-    name: str, folder: Path, module: Sequence[str], guard: Guard, environment: Mapping[str, str] | None = None
-) -> Running:
+def _start_child(name: str, folder: Path, port: int, metrics_port: int, guard: Guard) -> Running:
+    """Start the API, what delivers webhooks, or a worker, whose scratch folder is its own: no two may share one."""
+    modules = {"api": ["api", "--host", HOST, "--port", str(port)], "deliveries": ["worker.deliveries"]}
+    module = modules.get(name, ["worker"])
+    own = {"DDOQ_METRICS_HOST": HOST, "DDOQ_METRICS_PORT": str(metrics_port)}
+    if name not in modules:
+        own["DDOQ_SCRATCH"] = str(folder / "scratch" / name)
     log = folder / "logs" / f"{name}.log"
-    process = spawn([sys.executable, "-m", *module], log, env={**os.environ, **(environment or {})})
+    process = spawn([sys.executable, "-m", *module], log, env={**os.environ, **own})
     running = Running(name, "", process, log)
     guard(running)
     return running

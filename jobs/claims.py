@@ -72,6 +72,7 @@ def to_claim(started: RowMapping, worker: str, token: str) -> Claim:
         inputs={Stage(done): _prefixes(job_id, done, won) for done, won in attempts.items()},
         prefix=_prefix(job_id, stage, index, attempt),
         is_small=started["out_of_memory"] > 0,
+        traceparent=started["traceparent"],
     )
 
 
@@ -128,7 +129,7 @@ def _starting() -> Select[Any]:
     won = select(func.json_object_agg(outputs.c.stage, outputs.c.attempts, type_=JSON))
     attempts = won.where(outputs.c.job_id == jobs.c.id).correlate(jobs).scalar_subquery().label("attempts")
     of_unit = [started.c[name] for name in (*TOLD, "out_of_memory")]
-    moved = counted(runs, jobs.c.owner, jobs.c.config, attempts, *of_unit)
+    moved = counted(runs, jobs.c.owner, jobs.c.config, jobs.c.traceparent, attempts, *of_unit)
     data = func.json_build_object(*(part for name in TOLD for part in (literal(name, Text), moved.c[name])))
     event = tell(moved, EventKind.UNIT_STARTED, data).cte("event")
     told = announcing_start(moved, job).cte("told")

@@ -12,7 +12,10 @@
         ├── JobTimeoutError           job.timeout
         ├── QueueDeadlineError        job.queue_deadline
         ├── IdempotencyMismatchError  request.idempotency_mismatch
-        ├── QueueFullError            queue.full
+        ├── TryLaterError             service.try_later
+        │   ├── QueueFullError        queue.full
+        │   ├── QuotaExceededError    quota.exceeded
+        │   └── RateLimitedError      rate.limited
         ├── ArtifactExpiredError      artifact.expired
         ├── KeyRejectedError          auth.invalid_key
         ├── MissingScopeError         auth.scope
@@ -130,15 +133,36 @@ class IdempotencyMismatchError(ServiceError):
     hint = "Use a new `Idempotency-Key` for a new job."
 
 
-class QueueFullError(ServiceError):
-    """As many jobs are queued as may be; `retry_after_seconds` says when another may be taken, as a guess."""
+class TryLaterError(ServiceError):
+    """Too much was asked for by now; `retry_after_seconds` says when more may be."""
 
-    code = "queue.full"
+    code = "service.try_later"
     hint = "Try again after `Retry-After`."
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class QueueFullError(TryLaterError):
+    """As many jobs are queued as may be; `retry_after_seconds` is a guess."""
+
+    code = "queue.full"
+    hint = "Try again after `Retry-After`."
+
+
+class QuotaExceededError(TryLaterError):
+    """The owner has used up what it may have of the service in these days."""
+
+    code = "quota.exceeded"
+    hint = "Wait until `Retry-After`, or ask the operator for a larger quota."
+
+
+class RateLimitedError(TryLaterError):
+    """More requests came within a minute than may."""
+
+    code = "rate.limited"
+    hint = "Wait for as long as `Retry-After` says, and ask less often."
 
 
 class ArtifactExpiredError(ServiceError):
@@ -149,7 +173,7 @@ class ArtifactExpiredError(ServiceError):
 
 
 class KeyRejectedError(ServiceError):
-    """The API key is malformed, unknown or revoked."""
+    """The API key is malformed, unknown, revoked or expired."""
 
     code = "auth.invalid_key"
     hint = "Copy the key again, or create another."

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from datetime import datetime
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, without i l o u
 
@@ -23,6 +24,11 @@ def base32(number: int) -> str:
 
 def new_job_id() -> str:
     return f"job_{base32(uuid7())}"
+
+
+def first_job_id(since: datetime) -> str:
+    """Name the least id that a job which was sent at that moment, or later, can have."""
+    return f"job_{base32(int(since.timestamp() * 1000) << 80)}"
 
 
 def new_key_id() -> str:

@@ -4,22 +4,28 @@ import hmac
 import re
 import secrets
 import string
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from zlib import crc32
 
 from pydantic import SecretStr
-from sqlalchemy import Engine, Row, func, insert, select, update
+from sqlalchemy import Engine, Row, and_, false, func, insert, or_, select, update
 
 from jobs.errors import KeyNotFoundError, KeyRejectedError
 from jobs.ids import new_key_id
 from jobs.records import ApiKey
+from jobs.rows import now
 from jobs.tables import api_keys
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_BITS = 160
 RANDOM_LENGTH, CHECK_LENGTH = 27, 6  # characters that 160 and 32 bits need
+NOTED_FOR = timedelta(minutes=1)
+MOST_REMEMBERED = 10_000  # keys; all are forgotten at once, so that none is counted
 SHAPE = re.compile(rf"ddoq_[0-9A-Za-z]{{{RANDOM_LENGTH + CHECK_LENGTH}}}")
 
 
@@ -30,6 +36,11 @@ class Scope(StrEnum):
     JOBS_WRITE = "jobs:write"
     KEYS_MANAGE = "keys:manage"
     WEBHOOKS_MANAGE = "webhooks:manage"
+    ADMIN = "admin"
+
+
+USUAL = frozenset(Scope) - {Scope.ADMIN}
+"""What a key is for, unless told otherwise."""
 
 
 def base62(number: int, length: int) -> str:
@@ -56,14 +67,29 @@ def _check(random: str) -> str:
     return base62(crc32(random.encode()), CHECK_LENGTH)
 
 
-class Keys:
-    """Creates, checks and revokes API keys. Safe to share between threads."""
+@dataclass(frozen=True)
+class Remembered:
+    """A key that was found valid, until it is looked up again; `until` is on the monotonic clock."""
 
-    def __init__(self, engine: Engine, pepper: SecretStr) -> None:
+    key: ApiKey
+    until: float
+
+
+class Keys:
+    """Creates, checks and revokes API keys. Safe to share between threads.
+
+    A key that was found valid is taken for valid for `cache_seconds`, also if another process revokes it meanwhile.
+    """
+
+    def __init__(self, engine: Engine, pepper: SecretStr, cache_seconds: float = 0) -> None:
         self._engine = engine
         self._pepper = pepper
+        self._cache_seconds = cache_seconds
+        self._remembered: dict[bytes, Remembered] = {}  # each step on it is one of dict's own, so it needs no lock
 
-    def create(self, owner: str, name: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
+    def create(
+        self, owner: str, name: str, scopes: Iterable[Scope], expires_at: datetime | None = None
+    ) -> tuple[ApiKey, str]:
         """Create a key and return it with its secret, which cannot be had again."""
         secret = new_secret()
         row = {
@@ -72,6 +98,7 @@ class Keys:
             "name": name,
             "scopes": sorted(set(scopes)),
             "digest": self._digest(secret),
+            "expires_at": expires_at,
         }
         with self._engine.begin() as connection:
             return _key(connection.execute(insert(api_keys).values(row).returning(api_keys)).one()), secret
@@ -80,16 +107,40 @@ class Keys:
         """Find the key that this secret belongs to.
 
         Raises:
-            KeyRejectedError: it is malformed, unknown or revoked.
+            KeyRejectedError: it is malformed, unknown, revoked or expired.
         """
         if not is_well_formed(secret):
             raise KeyRejectedError("this is no API key of ours; a key begins with ddoq_ and has 38 characters")
-        live = select(api_keys).where(api_keys.c.digest == self._digest(secret), api_keys.c.revoked_at.is_(None))
+        digest = self._digest(secret)
+        known = self._remembered.get(digest)
+        if known is not None and time.monotonic() < known.until and not _has_expired(known.key):
+            return known.key
+        key = self._find(digest)
+        if self._cache_seconds:
+            self._remember(digest, key)
+        return key
+
+    def _find(self, digest: bytes) -> ApiKey:
+        """Look a key up, and note that it is used, to a minute."""
+        usable = and_(
+            api_keys.c.digest == digest,
+            api_keys.c.revoked_at.is_(None),
+            or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now()),
+        )
+        is_noted = func.coalesce(api_keys.c.last_used_at > now() - NOTED_FOR, false()).label("is_noted")
         with self._engine.connect() as connection:
-            row = connection.execute(live).one_or_none()
-        if row is None:
-            raise KeyRejectedError("this API key is unknown or was revoked; create another")
+            row = connection.execute(select(api_keys, is_noted).where(usable)).one_or_none()
+            if row is None:
+                raise KeyRejectedError("this API key is unknown, was revoked or has expired; create another")
+            if not row.is_noted:
+                connection.execute(update(api_keys).where(usable).values(last_used_at=now()))
+                connection.commit()
         return _key(row)
+
+    def _remember(self, digest: bytes, key: ApiKey) -> None:
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[digest] = Remembered(key, time.monotonic() + self._cache_seconds)
 
     def list(self, owner: str) -> tuple[ApiKey, ...]:
         """List the keys of an owner, oldest first, revoked ones too."""
@@ -110,6 +161,7 @@ class Keys:
             row = connection.execute(revoke).one_or_none()
         if row is None:
             raise KeyNotFoundError(f"there is no API key {key_id}")
+        self._remembered.clear()
         return _key(row)
 
     def _digest(self, secret: str) -> bytes:
@@ -125,4 +177,10 @@ def _key(row: Row[*tuple[object, ...]]) -> ApiKey:
         scopes=tuple(shown["scopes"]),
         created_at=shown["created_at"],
         revoked_at=shown["revoked_at"],
+        expires_at=shown["expires_at"],
+        last_used_at=shown["last_used_at"],
     )
+
+
+def _has_expired(key: ApiKey) -> bool:
+    return key.expires_at is not None and key.expires_at <= datetime.now(UTC)

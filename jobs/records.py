@@ -120,7 +120,8 @@ class Claim:
 
     `inputs` are the object prefixes of the finished stages before this one; `prefix` is where this attempt writes.
     The unit is part `index` of `of` of the stage's blocks; what earlier attempts completed of them lies beside
-    `prefix`. `is_small`, where an attempt ran out of memory, asks for less at once.
+    `prefix`. `is_small`, where an attempt ran out of memory, asks for less at once. `traceparent` is the trace context
+    of the request that made the job, where traces are kept.
     """
 
     unit_id: int
@@ -136,6 +137,7 @@ class Claim:
     inputs: Mapping[Stage, tuple[str, ...]]
     prefix: str
     is_small: bool = False
+    traceparent: str | None = None
 
 
 class Order(StrEnum):
@@ -155,6 +157,8 @@ class ApiKey:
     scopes: tuple[str, ...]
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True)

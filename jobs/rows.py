@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from jobs.outbox import announce_end
 from jobs.records import Failure, JobState
+from jobs.redaction import redact
 from jobs.states import TERMINAL, EventKind, require_legal
 from jobs.tables import events, jobs
 
@@ -105,5 +106,5 @@ def fail_job(connection: Connection, job: LockedJob, failure: Failure, **others:
 
 
 def storable(message: str) -> str:
-    """Write out what a column of text cannot hold."""
-    return message.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    """Write out what a column of text cannot hold, and leave out what it must not: secrets."""
+    return redact(message).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

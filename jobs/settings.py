@@ -4,10 +4,11 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -77,6 +78,13 @@ STALL_SECONDS: Mapping[Stage, float] = MappingProxyType(
 
 def _over_defaults(given: Mapping[Stage, float]) -> Mapping[Stage, float]:
     return {**STALL_SECONDS, **given}
+
+
+class LogFormat(StrEnum):
+    """How a line of the log is written."""
+
+    JSON = "json"
+    TEXT = "text"
 
 
 class Settings(BaseSettings):
@@ -165,6 +173,26 @@ class Settings(BaseSettings):
     max_webhook_endpoints: int = Field(10, ge=1, description="Webhook endpoints that one owner may have.")
     webhook_failing_days: float = Field(
         5, gt=0, description="An endpoint to which nothing could be delivered for so long is disabled."
+    )
+    reads_per_minute: int = Field(600, ge=0, description="GET and HEAD requests of one owner; 0 is any number.")
+    writes_per_minute: int = Field(120, ge=0, description="All other requests of one owner; 0 is any number.")
+    failed_logins_per_minute: int = Field(
+        30, ge=0, description="Requests without a valid key from one address that are told why; 0 is any number."
+    )
+    key_cache_seconds: float = Field(
+        5, ge=0, description="A process may take a key for valid for so long after it was revoked elsewhere."
+    )
+    allowed_hosts: Names = Field(
+        ("*",), description="Host names that requests may be addressed to; `*` is any, `*.example.com` all below."
+    )
+    https_only: bool = Field(
+        False, description="Whether clients reach the service by https alone: they are told to go on so (HSTS)."
+    )
+    log_format: LogFormat = Field(LogFormat.JSON, description="`json`, one object a line, or `text`.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    metrics_host: str = Field("127.0.0.1", description="Address at which each process serves its metrics.")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of /metrics, one for each process on a machine; none: not served."
     )
 
 

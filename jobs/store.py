@@ -65,6 +65,7 @@ class Store:
         """Store a new job with the unit that a worker will begin with.
 
         Raises:
+            QuotaExceededError: the owner has used up what it may have.
             QueueFullError: as many jobs are queued as may be.
         """
         return self.submit_once(owner, config, options, None).job
@@ -81,6 +82,7 @@ class Store:
 
         Raises:
             IdempotencyMismatchError: the key came before, with another body.
+            QuotaExceededError: the owner has used up what it may have.
             QueueFullError: as many jobs are queued as may be.
             DatasetNotFoundError: its dataset is an upload that is not there.
         """

@@ -12,10 +12,12 @@ from jobs.backpressure import QueueLimits, has_ample_room, require_room
 from jobs.errors import IdempotencyMismatchError
 from jobs.ids import new_job_id
 from jobs.options import JobOptions
+from jobs.quotas import Quota, read_quota, require_quota
 from jobs.records import JobState, UnitState
 from jobs.rows import now
 from jobs.states import EventKind
 from jobs.tables import events, jobs, units
+from jobs.tracing import current_traceparent
 from jobs.upload_uses import use_upload
 
 SUBMISSION = 0x64646F72  # any number, the same in all processes: where it matters, one job is let in at a time
@@ -42,14 +44,17 @@ def let_in(
 
     Raises:
         IdempotencyMismatchError: the key came before, with another body.
+        QuotaExceededError: the owner has used up what it may have.
         QueueFullError: as many jobs are queued as may be.
         DatasetNotFoundError: its dataset is an upload that is not there.
     """
-    if idempotency or not has_ample_room(connection, owner, limits):
+    is_limited = read_quota(connection, owner) != Quota()
+    if idempotency or is_limited or not has_ample_room(connection, owner, limits):
         connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
         before = find_submitted(connection, owner, idempotency) if idempotency else None
         if before is not None:
             return before, False
+        require_quota(connection, owner)
         require_room(connection, owner, limits)
     columns = {**_columns(options, idempotency), "retried_from": retried_from}
     return _insert(connection, owner, config, columns), True
@@ -77,7 +82,11 @@ def find_submitted(connection: Connection, owner: str, idempotency: Idempotency)
 def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> str:
     """Write the job, the unit that a worker will begin with, and its first event, in one statement."""
     job_id, first = new_job_id(), config.stages[0]
-    columns = {**columns, "upload_id": use_upload(connection, owner, config.dataset.uri)}
+    columns = {
+        **columns,
+        "upload_id": use_upload(connection, owner, config.dataset.uri),
+        "traceparent": current_traceparent(),
+    }
     row = {"id": job_id, "owner": owner, "state": JobState.QUEUED, "stage": first, "n_events": 1, **columns}
     unit = {"job_id": job_id, "stage": first, "index": 0, "of": 1, "state": UnitState.READY}
     event = {"job_id": job_id, "sequence": 1, "kind": EventKind.QUEUED, "data": {}}

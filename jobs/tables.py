@@ -91,6 +91,7 @@ jobs = Table(
     Column("idempotency_key", Text),
     Column("request_digest", Text, comment="SHA-256 of the body that came with the idempotency key"),
     Column("upload_id", UploadId, ForeignKey("uploads.id", ondelete="SET NULL"), comment="what its dataset is"),
+    Column("traceparent", Text, comment="W3C trace context of the request that asked for it"),
     _moment("queue_deadline_at", comment="expires unless it has begun by then"),
     _moment("expires_at", comment="its artifacts are deleted then"),
     _moment("artifacts_deleted_at"),
@@ -226,6 +227,8 @@ api_keys = Table(
     Column("digest", LargeBinary, nullable=False, unique=True, comment="HMAC-SHA-256 of the secret under the pepper"),
     _moment("created_at", nullable=False),
     _moment("revoked_at"),
+    _moment("expires_at", comment="it is refused from then on"),
+    _moment("last_used_at", comment="to a minute"),
     Index(None, "owner", "id"),
 )
 
@@ -292,4 +295,14 @@ webhook_deliveries = Table(
     _one_of("state", DeliveryState),
     Index("ix_webhook_deliveries_pending", "endpoint_id", "position", postgresql_where=text("state = 'pending'")),
     Index(None, "created_at"),
+)
+
+owner_limits = Table(
+    "owner_limits",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("jobs_per_day", Integer, comment="sent within 24 hours; null is any number"),
+    Column("worker_seconds_per_month", BigInteger, comment="of the jobs of 30 days; null is any number"),
+    CheckConstraint("jobs_per_day >= 0", name="jobs_per_day"),
+    CheckConstraint("worker_seconds_per_month >= 0", name="worker_seconds_per_month"),
 )

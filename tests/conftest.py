@@ -129,4 +129,8 @@ def _settings(stack: Stack, database_url: str, scratch: Path) -> Settings:
         s3_secret_key=SecretStr(stack.s3_secret_key),
         key_pepper=SecretStr("a pepper for the tests"),
         scratch=scratch / "scratch",
+        key_cache_seconds=0,
+        reads_per_minute=0,  # the tests of limits set their own; the others ask as often as they like
+        writes_per_minute=0,
+        failed_logins_per_minute=0,
     )

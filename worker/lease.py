@@ -5,6 +5,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -57,7 +59,8 @@ class Lease:
         self._ended = threading.Event()
         self._parent = os.getppid()
         self._told_at = 0.0
-        self._thread = threading.Thread(target=self._beat, name=f"lease-{claim.unit_id}", daemon=True)
+        beat = partial(copy_context().run, self._beat)  # its lines in the log name the unit, too
+        self._thread = threading.Thread(target=beat, name=f"lease-{claim.unit_id}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -22,10 +22,13 @@ from jobs.errors import (
     StorageUnavailableError,
 )
 from jobs.leases import Leases
+from jobs.logs import bound
 from jobs.queue import Queue
 from jobs.records import Claim, Failure
 from jobs.settings import Settings
+from jobs.tracing import traced
 from jobs.uploads import open_uploads
+from worker.counts import Counts, Outcome
 from worker.draining import Flag
 from worker.lease import CancelOrdered, DrainOrdered, Lease
 from worker.memory import is_out_of_memory
@@ -35,6 +38,7 @@ from worker.scratch import Scratch
 from worker.work import Bench, Result, work
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
+BAD = frozenset({Outcome.FAILED, Outcome.BROKEN, Outcome.OUT_OF_MEMORY})
 MOST_CALLS = 64  # at a time; the sweep calls the rest
 
 log = logging.getLogger(__name__)
@@ -54,7 +58,7 @@ class Pause:
 
 
 @contextmanager
-def open_bench(settings: Settings, queue: Queue, draining: Flag) -> Iterator[Bench]:
+def open_bench(settings: Settings, queue: Queue, draining: Flag, counts: Counts) -> Iterator[Bench]:
     """Connect to the database and the object store."""
     wait_ms = round(1000 * settings.lease_seconds)
     # Should this worker freeze in a transaction, nobody waits for longer than for its lease.
@@ -66,7 +70,7 @@ def open_bench(settings: Settings, queue: Queue, draining: Flag) -> Iterator[Ben
     leases = Leases(engine, settings.lease_seconds, settings.max_attempts)
     scratch = Scratch(settings.scratch, objects, settings.scratch_bytes)
     try:
-        yield Bench(settings, leases, objects, uploads, queue, scratch, draining)
+        yield Bench(settings, leases, objects, uploads, queue, scratch, draining, counts)
     finally:
         engine.dispose()
 
@@ -83,18 +87,50 @@ def run_units(bench: Bench) -> None:
 
 
 def run_unit(bench: Bench, claim: Claim, pause: Pause) -> None:
-    """Run one unit to one of its ends. The only place where an unforeseen exception is caught."""
-    log.info("unit %s: %s %s of %s, attempt %s", claim.unit_id, claim.stage, claim.index, claim.job_id, claim.attempt)
+    """Run one unit to one of its ends; log, count and trace it."""
+    unit: dict[str, str | int] = {"job_id": claim.job_id, "unit_id": claim.unit_id}
+    unit |= {"stage": claim.stage.value, "attempt": claim.attempt}
+    attributes = {f"ddoq.{name}": value for name, value in unit.items()}
+    with (
+        bound(**unit, worker=claim.worker),
+        traced(f"unit {claim.stage}", "consumer", claim.traceparent, attributes) as step,
+        bench.counts.running(claim.stage),
+    ):
+        log.info("unit %s: part %s of %s", claim.unit_id, claim.index + 1, claim.of)
+        outcome = _run(bench, claim, pause)
+        bench.counts.end(claim.stage, outcome)
+        step.tell(None, {"ddoq.outcome": outcome.value})
+        if outcome in BAD:
+            step.fail(outcome.value)
+
+
+def _run(bench: Bench, claim: Claim, pause: Pause) -> Outcome:
+    """Do the work of a unit. The only place where an unforeseen exception is caught."""
     try:
         with noted(bench.settings.scratch, claim):
             with Lease(bench.leases, claim, bench.settings, bench.draining) as lease:
-                result = work(bench, claim, lease.on_event)
+                result = work(bench, claim, bench.counts.counting(lease.on_event))
             _finish(bench, claim, result)
         pause.reset()
     except LeaseLostError:
         log.warning("unit %s is somebody else's by now; its result is dropped", claim.unit_id)
+        return Outcome.LOST
     except Exception as error:  # noqa: BLE001  the edge: whatever it is, the job must learn of it
         _end_badly(bench, claim, error, pause)
+        return _outcome(error)
+    return Outcome.DONE
+
+
+def _outcome(error: Exception) -> Outcome:
+    match error:
+        case CancelOrdered() | DrainOrdered() | DatasetUnavailableError():
+            return Outcome.GIVEN_BACK
+        case StorageUnavailableError() if not isinstance(error, StorageFullError | StorageRefusedError):
+            return Outcome.GIVEN_BACK
+        case DdoqError() if not isinstance(error, ServiceError):
+            return Outcome.FAILED
+        case _:
+            return Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.BROKEN
 
 
 def _finish(bench: Bench, claim: Claim, result: Result) -> None:

@@ -26,6 +26,7 @@ from jobs.queue import Queue
 from jobs.records import Artifact, Claim
 from jobs.settings import Settings
 from jobs.uploads import Uploads
+from worker.counts import Counts
 from worker.draining import Flag
 from worker.parts import Shipment, restore
 from worker.scratch import Scratch
@@ -44,6 +45,7 @@ class Bench:
     queue: Queue
     scratch: Scratch
     draining: Flag
+    counts: Counts
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,9 @@ def test_a_key_cannot_hand_out_a_scope_that_it_lacks(
         ({"name": "a\0b"}, "/name"),
         ({"name": "a" * 201}, "/name"),
         ({"scopes": []}, "/scopes"),
-        ({"scopes": ["admin"]}, "/scopes/0"),
+        ({"scopes": ["root"]}, "/scopes/0"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_at": "2040-01-01T00:00:00"}, "/expires_at"),
         ({"owner": "bob"}, "/owner"),
     ],
 )
@@ -99,3 +101,19 @@ def test_a_bad_key_is_refused_by_place(
     response = client.post("/v1/api-keys", json={**NEW, **change}, headers=ann)
     assert not wrong_in(response, 422, "request.invalid")
     assert pointer in [fault["pointer"] for fault in response.json()["errors"]]
+
+
+def test_a_key_may_be_given_an_end(client: TestClient, ann: Headers) -> None:
+    key = client.post("/v1/api-keys", json={**NEW, "expires_at": "2100-01-01T00:00:00+01:00"}, headers=ann).json()
+    assert (key["expires_at"], key["last_used_at"]) == ("2099-12-31T23:00:00Z", None)
+
+
+def test_a_key_is_listed_with_its_last_use(client: TestClient, ann: Headers) -> None:
+    (listed,) = client.get("/v1/api-keys", headers=ann).json()["data"]
+    assert listed["last_used_at"] is not None
+
+
+def test_the_last_key_that_manages_keys_may_revoke_itself(client: TestClient, ann: Headers) -> None:
+    (own,) = client.get("/v1/api-keys", headers=ann).json()["data"]
+    assert client.delete(f"/v1/api-keys/{own['id']}", headers=ann).status_code == 204
+    assert client.get("/v1/api-keys", headers=ann).status_code == 401

@@ -38,7 +38,14 @@ def server(status: int, body: bytes, sent: list[bytes] | None = None) -> Iterato
         def log_request(self, *_: object) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as found:
+    with serving(Answer) as url:
+        yield url
+
+
+@contextmanager
+def serving(answers: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve what a handler answers."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), answers) as found:
         thread = threading.Thread(target=found.serve_forever)
         thread.start()
         try:
@@ -93,6 +100,27 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, tmp_path: Pat
 def test_a_refusal_is_told_by_code_and_detail() -> None:
     with server(404, json.dumps(PROBLEM).encode()) as url:
         assert run("watch", "job_7", url=url) == (1, "Error: job.not_found: there is no job job_7\n")
+
+
+def test_a_request_too_many_is_sent_again_when_the_service_says() -> None:
+    limited = json.dumps({"code": "rate.limited", "detail": "more than 600 reads came within a minute"}).encode()
+    answers = [(429, limited), (429, limited), (404, json.dumps(PROBLEM).encode())]
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.pop(0)
+            self.send_response(status)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_request(self, *_: object) -> None:
+            return
+
+    with serving(Answer) as url:
+        assert run("watch", "job_7", url=url) == (1, "Error: job.not_found: there is no job job_7\n")
+    assert answers == []
 
 
 def test_a_server_that_is_not_ours_is_told() -> None:

@@ -1,0 +1,51 @@
+"""Headers of every answer: what a browser may not do with it, who may keep it, what is left of the rate limit."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobs.rates import WINDOW_SECONDS, Rate
+
+SECURE: Mapping[str, str] = MappingProxyType(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
+)
+"""Unless a route says otherwise."""
+HTTPS_ONLY = "max-age=31536000; includeSubDomains"
+
+
+class AnswerHeaders:
+    """Add them to every answer that has none of its own."""
+
+    def __init__(self, app: ASGIApp, *, https_only: bool) -> None:
+        self.app = app
+        self._https_only = https_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in {**SECURE, **rate_headers(scope["state"].get("rate"))}.items():
+                    headers.setdefault(name, value)
+                if self._https_only:
+                    headers["Strict-Transport-Security"] = HTTPS_ONLY
+            await send(message)
+
+        await self.app(scope, receive, send_secured)
+
+
+def rate_headers(rate: Rate | None) -> Mapping[str, str]:
+    """Say what is left of a limit, by draft-ietf-httpapi-ratelimit-headers-10."""
+    if rate is None:
+        return {}
+    return {
+        "RateLimit-Policy": f'"{rate.name}";q={rate.limit};w={WINDOW_SECONDS}',
+        "RateLimit": f'"{rate.name}";r={rate.remaining};t={rate.reset_seconds}',
+    }
