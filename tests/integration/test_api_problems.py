@@ -149,7 +149,7 @@ def test_no_operation_takes_a_bad_body(
         (method, path): wrong_in(client.request(method, filled(path), content=body, headers=headers), status, code)
         for method, path, _ in operations(app, having="requestBody")
     }
-    assert len(wrong) == 2
+    assert len(wrong) >= 5
     assert not {case: reason for case, reason in wrong.items() if reason}
 
 
