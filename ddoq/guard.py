@@ -4,6 +4,7 @@ Sources: the registries of special addresses of IANA (RFC 6890), RFC 6052 (NAT64
 """
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,7 @@ def open_http(rules: Rules, timeout: httpx.Timeout | float) -> httpx.Client:
 
     Its calls raise AddressRefusedError beside the errors of httpx.
     """
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses whole, those that are presigned too
     return httpx.Client(transport=_GuardedTransport(rules), timeout=timeout, trust_env=False, follow_redirects=False)
 
 

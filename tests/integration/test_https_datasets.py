@@ -180,6 +180,12 @@ def test_what_an_address_has_in_its_query_is_not_told(site, access):
     assert "secret" not in str(caught.value)
 
 
+def test_no_log_tells_what_an_address_has_in_its_query(site, access, caplog):
+    caplog.set_level("INFO")
+    open_source(site.put("/x.bin?X-Amz-Signature=secret", b"x"), access)
+    assert "secret" not in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml"])
 def test_a_web_page_is_not_taken_for_a_file(kind, site, access):
     with pytest.raises(WebPageError):

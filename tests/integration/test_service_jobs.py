@@ -61,7 +61,7 @@ def test_a_dataset_on_a_web_server_is_distilled_where_its_network_may_be_reached
     with serve() as site:
         uri = site.put("/data.zip", (tmp_path / "data.zip").read_bytes())
         with launch(server_folder, DDOQ_PRIVATE_NETWORKS="127.0.0.1/32") as launched, launched.client() as client:
-            job = finished(client, config(uri, images_per_class=2, prior={"kind": "pixels", "resolution": 16}))
+            job = finished(client, config(uri, images_per_class=2))
     assert "accuracy.distilled.mean" in job.figures
 
 
