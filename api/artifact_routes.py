@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from api.auth import Reader
-from api.errors import ArtifactNotFoundError
+from api.errors import ArtifactNotFoundError, DatabaseUnavailableError
 from api.openapi import problems
 from api.paths import JobId
 from api.ranges import applies, is_known, parse_range
@@ -16,6 +16,7 @@ from api.services import Services, Using
 from api.shapes import show_artifacts
 from api.views import ArtifactList
 from jobs.artifacts import ObjectStore
+from jobs.errors import ArtifactExpiredError, StorageUnavailableError
 from jobs.records import Artifact
 
 SIGNED_SECONDS = 15 * 60
@@ -30,13 +31,14 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
     304: {"description": "The file is the one that If-None-Match names."},
     307: {"description": "The file is at `Location`, which is good for 15 minutes and needs no key."},
 }
+_GONE_OR_AWAY = (ArtifactExpiredError, DatabaseUnavailableError, StorageUnavailableError)
 
 
 @router.get(
     "",
     operation_id="list_artifacts",
     summary="List the files of a job",
-    responses=problems(401, 403, 404, 410),
+    responses=problems(401, 403, 404, ArtifactExpiredError),
 )
 def list_artifacts(caller: Reader, job_id: JobId, using: Using) -> ArtifactList:
     """List names, sizes, checksums, and until when the files are kept."""
@@ -49,7 +51,7 @@ def list_artifacts(caller: Reader, job_id: JobId, using: Using) -> ArtifactList:
     operation_id="inspect_artifact",
     summary="Ask for a file's size and checksum",
     response_class=Response,
-    responses={304: _DOWNLOADS[304], **problems(401, 403, 404, 410)},
+    responses={304: _DOWNLOADS[304], **problems(401, 403, 404, ArtifactExpiredError)},
 )
 def inspect_artifact(request: Request, caller: Reader, job_id: JobId, name: Name, using: Using) -> Response:
     """Answer as a download of the whole file would, without its bytes."""
@@ -65,7 +67,7 @@ def inspect_artifact(request: Request, caller: Reader, job_id: JobId, name: Name
     operation_id="download_artifact",
     summary="Download a file",
     response_class=Response,
-    responses={**_DOWNLOADS, **problems(401, 403, 404, 410, 416, 503)},
+    responses={**_DOWNLOADS, **problems(401, 403, 404, 416, *_GONE_OR_AWAY)},
 )
 def download_artifact(
     request: Request,

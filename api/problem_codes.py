@@ -50,17 +50,16 @@ _USUAL: Mapping[int, tuple[type[DdoqError], ...]] = {
     403: (MissingScopeError,),
     415: (ContentTypeError,),
     422: (InvalidRequestError,),
-    503: (DatabaseUnavailableError, StorageUnavailableError),
 }
-"""What every operation that describes a status means by it, unless it names other kinds of error."""
+"""What every operation that describes a status means by it, beside the kinds of error that it names itself."""
 
-_OF_PARAMETERS: Mapping[str, type[DdoqError]] = {
-    "job_id": JobNotFoundError,
-    "key_id": KeyNotFoundError,
-    "name": ArtifactNotFoundError,
-    "cursor": CursorError,
-    "Idempotency-Key": IdempotencyMismatchError,
-    "Range": RangeNotSatisfiableError,
+_OF_PARAMETERS: Mapping[str, tuple[type[DdoqError], ...]] = {
+    "job_id": (JobNotFoundError,),
+    "key_id": (KeyNotFoundError,),
+    "name": (ArtifactNotFoundError,),
+    "cursor": (CursorError,),
+    "Idempotency-Key": (IdempotencyMismatchError,),
+    "Range": (RangeNotSatisfiableError,),
 }
 """What an operation with a parameter of this name can refuse it with."""
 
@@ -81,7 +80,6 @@ REFUSALS: tuple[type[DdoqError], ...] = (
     BucketNotAllowedError,
     ConfigError,
     DatasetNotFoundError,
-    InvalidRequestError,
     LabelsTooLargeError,
     OutsideRootsError,
     PriorNotAllowedError,
@@ -108,9 +106,9 @@ def codes_of(status: str, parameters: Iterable[str], named: Iterable[str]) -> li
     """
     if status == "default":
         return [kind.code for kind in _ANYWHERE]
-    of_parameters = [_OF_PARAMETERS[name] for name in parameters if name in _OF_PARAMETERS]
-    codes = {kind.code for kind in of_parameters if status_of(kind) == int(status)}
-    codes |= set(named) or {kind.code for kind in _USUAL.get(int(status), ())}
+    of_parameters = [kind for name in parameters for kind in _OF_PARAMETERS.get(name, ())]
+    known = [kind for kind in of_parameters if status_of(kind) == int(status)]
+    codes = {*named, *(kind.code for kind in (*known, *_USUAL.get(int(status), ())))}
     return sorted(codes) or sorted(kind.code for kind, answered in STATUSES.items() if answered == int(status))
 
 

@@ -78,7 +78,15 @@ def _parameters(here: Comparison, before: Part, after: Part) -> Iterator[str]:
         if key not in new:
             yield from there.says("is no longer read")
         else:
-            yield from _schema(there, parameter["schema"], new[key]["schema"])
+            yield from _schema(there, *_as_text(parameter["schema"], new[key]["schema"]))
+
+
+def _as_text(before: Part, after: Part) -> tuple[Part, Part]:
+    """Take parameters as they travel: null cannot be sent, and a list of one is its item."""
+    old = [one for one in before.get("anyOf", [before]) if one.get("type") != "null"]
+    new = after.get("anyOf", [after])
+    items = [one["items"] for one in new if one.get("type") == "array" and "items" in one]
+    return {"anyOf": old}, {"anyOf": [*new, *items]}
 
 
 def _body(here: Comparison, before: Part, after: Part) -> Iterator[str]:

@@ -17,7 +17,7 @@ from jobs.records import Artifact
 
 SETTINGS = Path(__file__).parents[1] / "schemathesis.toml"
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "2")  # of each operation
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "50"))  # in all, at most
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "40"))  # in all, at most
 SEED = os.environ.get("FUZZ_SEED", "1")
 
 OF_A_FILE = """

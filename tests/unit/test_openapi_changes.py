@@ -129,6 +129,9 @@ WIDENS: dict[str, Callable[[Document], object]] = {
     "a new status": lambda d: operation(d)["responses"].update({"409": {}}),
     "a new parameter": lambda d: operation(d)["parameters"].append({"in": "query", "name": "new", "schema": {}}),
     "a wider parameter": lambda d: operation(d)["parameters"][0]["schema"].pop("maximum"),
+    "a parameter that may be given more than once": lambda d: operation(d)["parameters"][0].update(
+        schema={"anyOf": [{"type": "array", "items": operation(d)["parameters"][0]["schema"]}, {"type": "null"}]}
+    ),
     "a new optional field to send": lambda d: fields(sent(d)).update(new={"type": "string"}),
     "a field that may be left out now": lambda d: sent(d)["required"].remove("uri"),
     "one more value to send": lambda d: fields(sent(d))["mode"]["enum"].append("c"),
