@@ -31,6 +31,7 @@ _ENTRY: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _EXTRA_64: Final = 1
 _MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
+_USUAL_ENTRY: Final = 512
 _MAX_ENTRY: Final = _ENTRY.size + 3 * _MAX_16
 _ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800  # bits of the flags
 
@@ -248,13 +249,17 @@ def _overlapping(starts: "array[int]", ends: "array[int]") -> int | None:
 
 
 def _entry_at(descriptor: int, place: int) -> ZipMember:
-    return _parse(os.pread(descriptor, _MAX_ENTRY, place), 0, place)[0]
+    piece = os.pread(descriptor, _USUAL_ENTRY, place)
+    if len(piece) == _USUAL_ENTRY and sum(_ENTRY.unpack_from(piece)[10:13]) > _USUAL_ENTRY - _ENTRY.size:
+        piece = os.pread(descriptor, _MAX_ENTRY, place)
+    return _parse(piece, 0, place)[0]
 
 
 def _packed(descriptor: int, member: ZipMember) -> bytes:
     if member.n_packed > 2 * member.size + _MAX_16:  # what deflate adds at worst is far less
         raise UnreadableImageError(f"damaged in the zip: {member.n_packed} bytes claim to unpack to {member.size}")
-    header = os.pread(descriptor, _LOCAL.size + len(member.raw_name) + _MAX_16, member.start)
+    n_header = _LOCAL.size + len(member.raw_name)
+    header = os.pread(descriptor, n_header + _USUAL_ENTRY + member.n_packed, member.start)  # and mostly all the data
     if len(header) < _LOCAL.size or not header.startswith(b"PK\3\4"):
         raise UnreadableImageError("damaged in the zip: its header is not where the directory says")
     _, _, flags, method, _, _, crc, packed, size, n_name, n_extra = _LOCAL.unpack_from(header)
