@@ -18,7 +18,7 @@ from enum import Enum
 from itertools import islice
 from typing import BinaryIO, Final
 
-from ddoq.errors import DamagedArchiveError
+from ddoq.errors import DamagedArchiveError, TooManyFilesError
 from ddoq.image_rules import UnreadableImageError
 
 MAX_DIRECTORY_BYTES: Final = 2**30
@@ -79,11 +79,14 @@ def read_members(file: BinaryIO, max_members: int) -> Iterator[ZipMember]:
     """Yield the members in the order of the directory, in 16 bytes of memory for each.
 
     Raises:
-        DamagedArchiveError: it breaks off, contradicts itself or others' readings of it, or holds too many members.
+        DamagedArchiveError: it breaks off, or contradicts itself or others' readings of it.
+        TooManyFilesError: it holds more members, or a larger directory, than is read.
     """
     directory = _find_directory(file)
     if directory.n_members > max_members:
-        raise DamagedArchiveError(f"the zip holds {directory.n_members} members; at most {max_members} are read")
+        raise TooManyFilesError(f"the zip holds {directory.n_members} members; at most {max_members} are read")
+    if directory.n_members * _ENTRY.size > directory.size:
+        raise DamagedArchiveError(f"the zip's directory is too short for {directory.n_members} members; make it again")
     starts, ends = array("Q"), array("Q")
     for member in _entries(file, directory):
         if member.end > directory.start:
@@ -174,9 +177,7 @@ def _checked(directory: _Directory, end: int) -> _Directory:
     if directory.start + directory.size != end:
         raise DamagedArchiveError("the zip's directory is not where it says; make or upload it again")
     if directory.size > MAX_DIRECTORY_BYTES:
-        raise DamagedArchiveError(f"the zip's directory takes {directory.size} bytes; at most 1 GiB is read")
-    if directory.n_members * _ENTRY.size > directory.size:
-        raise DamagedArchiveError(f"the zip's directory is too short for {directory.n_members} members; make it again")
+        raise TooManyFilesError(f"the zip's directory takes {directory.size} bytes; at most 1 GiB is read")
     return directory
 
 
