@@ -14,8 +14,8 @@ from ddoq.layouts import Encoded
 from ddoq.types import Sample
 
 AHEAD: Final = 2  # batches in flight for each thread
-MAX_BATCH: Final = 16  # images that one child decodes at a time
-_BATCH_BYTES: Final = 1 << 20  # of encoded images, and of pixels
+MIN_BATCH, MAX_BATCH = 4, 64  # images that one child decodes at a time, at first and later
+_BATCH_BYTES: Final = 1 << 18  # of encoded images, and of pixels
 
 
 def decode_ahead(
@@ -24,7 +24,7 @@ def decode_ahead(
     """Load in threads, decode in child processes, and yield in order, a bounded number of images ahead."""
     pool, window = ThreadPoolExecutor(n_threads, "decode"), deque[Future[list[Sample | BadImage]]]()
     try:
-        for batch in _batches(encoded, resolution):
+        for batch in _batches(encoded, resolution, n_threads):
             window.append(pool.submit(_decode, batch, resolution, aspect))
             if len(window) >= AHEAD * n_threads:
                 yield from window.popleft().result()
@@ -34,13 +34,15 @@ def decode_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _batches(encoded: Iterator[Encoded], resolution: int) -> Iterator[list[Encoded]]:
+def _batches(encoded: Iterator[Encoded], resolution: int, n_threads: int) -> Iterator[list[Encoded]]:
+    """Cut into batches that grow, so that the first comes soon and a few images go to all threads."""
     most = max(1, min(MAX_BATCH, _BATCH_BYTES // (3 * resolution**2)))
-    batch, n_bytes = list[Encoded](), 0
+    batch, n_bytes, n_batches = list[Encoded](), 0, 0
     for image in encoded:
-        if batch and (len(batch) == most or n_bytes + image.n_bytes > _BATCH_BYTES):
+        is_full = len(batch) >= min(most, MIN_BATCH << min(n_batches // n_threads, 8))
+        if batch and (is_full or n_bytes + image.n_bytes > _BATCH_BYTES):
             yield batch
-            batch, n_bytes = [], 0
+            batch, n_bytes, n_batches = [], 0, n_batches + 1
         batch.append(image)
         n_bytes += image.n_bytes
     if batch:

@@ -18,7 +18,7 @@ from enum import Enum
 from itertools import islice
 from typing import BinaryIO, Final
 
-from ddoq.errors import DamagedArchiveError
+from ddoq.errors import DamagedArchiveError, TooManyFilesError
 from ddoq.image_rules import UnreadableImageError
 
 MAX_DIRECTORY_BYTES: Final = 2**30
@@ -31,6 +31,7 @@ _ENTRY: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _EXTRA_64: Final = 1
 _MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
+_USUAL_ENTRY: Final = 512
 _MAX_ENTRY: Final = _ENTRY.size + 3 * _MAX_16
 _ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800  # bits of the flags
 
@@ -78,11 +79,14 @@ def read_members(file: BinaryIO, max_members: int) -> Iterator[ZipMember]:
     """Yield the members in the order of the directory, in 16 bytes of memory for each.
 
     Raises:
-        DamagedArchiveError: it breaks off, contradicts itself or others' readings of it, or holds too many members.
+        DamagedArchiveError: it breaks off, or contradicts itself or others' readings of it.
+        TooManyFilesError: it holds more members, or a larger directory, than is read.
     """
     directory = _find_directory(file)
     if directory.n_members > max_members:
-        raise DamagedArchiveError(f"the zip holds {directory.n_members} members; at most {max_members} are read")
+        raise TooManyFilesError(f"the zip holds {directory.n_members} members; at most {max_members} are read")
+    if directory.n_members * _ENTRY.size > directory.size:
+        raise DamagedArchiveError(f"the zip's directory is too short for {directory.n_members} members; make it again")
     starts, ends = array("Q"), array("Q")
     for member in _entries(file, directory):
         if member.end > directory.start:
@@ -173,9 +177,7 @@ def _checked(directory: _Directory, end: int) -> _Directory:
     if directory.start + directory.size != end:
         raise DamagedArchiveError("the zip's directory is not where it says; make or upload it again")
     if directory.size > MAX_DIRECTORY_BYTES:
-        raise DamagedArchiveError(f"the zip's directory takes {directory.size} bytes; at most 1 GiB is read")
-    if directory.n_members * _ENTRY.size > directory.size:
-        raise DamagedArchiveError(f"the zip's directory is too short for {directory.n_members} members; make it again")
+        raise TooManyFilesError(f"the zip's directory takes {directory.size} bytes; at most 1 GiB is read")
     return directory
 
 
@@ -248,13 +250,17 @@ def _overlapping(starts: "array[int]", ends: "array[int]") -> int | None:
 
 
 def _entry_at(descriptor: int, place: int) -> ZipMember:
-    return _parse(os.pread(descriptor, _MAX_ENTRY, place), 0, place)[0]
+    piece = os.pread(descriptor, _USUAL_ENTRY, place)
+    if len(piece) == _USUAL_ENTRY and sum(_ENTRY.unpack_from(piece)[10:13]) > _USUAL_ENTRY - _ENTRY.size:
+        piece = os.pread(descriptor, _MAX_ENTRY, place)
+    return _parse(piece, 0, place)[0]
 
 
 def _packed(descriptor: int, member: ZipMember) -> bytes:
     if member.n_packed > 2 * member.size + _MAX_16:  # what deflate adds at worst is far less
         raise UnreadableImageError(f"damaged in the zip: {member.n_packed} bytes claim to unpack to {member.size}")
-    header = os.pread(descriptor, _LOCAL.size + len(member.raw_name) + _MAX_16, member.start)
+    n_header = _LOCAL.size + len(member.raw_name)
+    header = os.pread(descriptor, n_header + _USUAL_ENTRY + member.n_packed, member.start)  # and mostly all the data
     if len(header) < _LOCAL.size or not header.startswith(b"PK\3\4"):
         raise UnreadableImageError("damaged in the zip: its header is not where the directory says")
     _, _, flags, method, _, _, crc, packed, size, n_name, n_extra = _LOCAL.unpack_from(header)
