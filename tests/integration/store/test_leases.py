@@ -234,7 +234,9 @@ def test_the_owner_with_the_fewest_running_units_comes_first(store: Store, lease
     for owner in ("ada", "ada", "ada", "bob", "cyd"):
         store.submit(owner, CONFIG)
     claimed = [take(leases).job_id for _ in range(5)]
-    owner_of = {job.id: job.owner for owner in ("ada", "bob", "cyd") for job in store.page(owner, JobFilter(), None, 9)[0]}
+    owner_of = {
+        job.id: job.owner for owner in ("ada", "bob", "cyd") for job in store.page(owner, JobFilter(), None, 9)[0]
+    }
     assert [owner_of[job_id] for job_id in claimed] == ["ada", "bob", "cyd", "ada", "ada"]
 
 

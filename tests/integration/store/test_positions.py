@@ -16,7 +16,11 @@ OWNERS = ("ada", "bob", "eve")
 
 def positions(store: Store) -> dict[str, int]:
     """Read the place of every queued job, of all owners."""
-    queued = [job for owner in OWNERS for job in store.page(owner, JobFilter(states=frozenset({JobState.QUEUED})), None, 100)[0]]
+    queued = [
+        job
+        for owner in OWNERS
+        for job in store.page(owner, JobFilter(states=frozenset({JobState.QUEUED})), None, 100)[0]
+    ]
     return {job.id: job.queue_position for job in queued if job.queue_position is not None}
 
 

@@ -81,7 +81,9 @@ def test_a_full_last_page_is_the_last(store: Store) -> None:
 def test_a_page_can_be_of_one_state(store: Store) -> None:
     waiting, cancelled = store.submit("ada", CONFIG), store.submit("ada", CONFIG)
     store.cancel("ada", cancelled.id)
-    assert [job.id for job in store.page("ada", JobFilter(states=frozenset({JobState.QUEUED})), None, 10)[0]] == [waiting.id]
+    assert [job.id for job in store.page("ada", JobFilter(states=frozenset({JobState.QUEUED})), None, 10)[0]] == [
+        waiting.id
+    ]
 
 
 def test_a_queued_job_is_cancelled_at_once(store: Store) -> None:
