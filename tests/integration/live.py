@@ -16,7 +16,7 @@ def serve(app: FastAPI) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
             while not server.started:

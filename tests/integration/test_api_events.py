@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_a_client_that_is_cut_off_again_and_again_loses_and_doubles_no_event(
             with http.stream("GET", path, headers=last) as answer:
                 if answer.status_code == 204:
                     break
-                budget = rng.randrange(1, 2500) if n_cuts < N_CUTS else 10**9
+                budget = rng.randrange(1, 1500) if n_cuts < N_CUTS else 10**9
                 seen += events_in(read_at_most(answer, budget))
             n_cuts += 1
         worker.join()
@@ -184,11 +185,12 @@ def test_a_key_has_so_many_streams_and_no_more(
     monkeypatch.setattr(streams, "STREAMS_A_KEY", 1)
     with serve(app) as url, httpx.Client(base_url=url, headers=ann | STREAM, timeout=60) as http:
         with http.stream("GET", path) as answer:
-            next(answer.iter_raw())
+            chunks = answer.iter_raw()  # kept: a reader that is forgotten closes the stream
+            next(chunks)
             refused = http.get(path)
         key_id = http.get("/v1/me").json()["key_id"]
         while services.streams.n_open(key_id):
-            pass
+            time.sleep(0.01)
         with http.stream("GET", path) as again:
             assert again.status_code == 200
     assert not wrong_in(refused, 429, "events.too_many_streams")
