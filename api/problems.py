@@ -267,7 +267,8 @@ async def _on_parameters(request: Request, error: RequestValidationError) -> Res
 
 
 def _parameter(where: str, *names: str | int) -> str:
-    return f"{names[-1]}:" if where == "header" else f"?{names[-1]}"
+    name = next(name for name in reversed(names) if isinstance(name, str))  # behind it, the place in a list of values
+    return f"{name}:" if where == "header" else f"?{name}"
 
 
 async def _on_database(request: Request, _error: OperationalError) -> Response:

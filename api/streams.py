@@ -85,9 +85,9 @@ async def frames(store: Store, watcher: Watcher, owner: str, job_id: str, after:
     with watcher.watch(job_id) as watch, _told_by_next_request():
         while asyncio.get_running_loop().time() < ends_at:
             news = await run_in_threadpool(store.news, owner, job_id, after, EVENTS_AT_ONCE)
-            for event in news.events:
-                yield _event_frame(event)
-                after = event.sequence
+            if news.events:
+                yield b"".join(_event_frame(event) for event in news.events)
+                after = news.events[-1].sequence
             if news.is_all:
                 return
             if len(news.events) == EVENTS_AT_ONCE:
