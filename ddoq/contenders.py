@@ -15,9 +15,9 @@ from ddoq.datasets import BadImage, Dataset, refuse_unreadable
 from ddoq.generate import Images
 from ddoq.labels import SoftLabels
 from ddoq.latents import Latents
-from ddoq.layouts import Split
 from ddoq.methods import Weighting
 from ddoq.seeds import stream
+from ddoq.splits import Split
 from ddoq.types import TrainingSet
 from ddoq.weights import training_weights
 

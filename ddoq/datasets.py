@@ -10,13 +10,16 @@ from typing import Final, NoReturn, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from ddoq.config import DatasetConfig
-from ddoq.containers import Container, is_parquet, open_container
+from ddoq.containers import Container
+from ddoq.dataset_config import DatasetConfig
 from ddoq.errors import BadImagesError, DatasetChangedError, EmptyClassError
+from ddoq.formats import Shares, read_format
 from ddoq.images import MAX_BYTES, Aspect, UnreadableImageError, decode
-from ddoq.layouts import Encoded, Layout, LeftOut, Split, is_hidden, is_image_name, lay_out, list_images
-from ddoq.sources import Access, Folder, Load, LocalFile, Member, open_source
-from ddoq.tables import Table, open_table
+from ddoq.layouts import Encoded, Layout
+from ddoq.left_out import LeftOut
+from ddoq.sources import Access, Load, Member, open_source
+from ddoq.splits import Split
+from ddoq.tables import Table
 from ddoq.types import Sample
 
 _AHEAD: Final = 4  # images in flight for each thread
@@ -50,9 +53,9 @@ class Dataset:
 
     `counts` are images a class, in the order of `class_names`, before any was decoded; `validation` is a split only
     where it was asked for. `held_out` is true when there was no test split, so that every n-th image of each class was
-    set aside. `left_out` are sentences on everything
-    that is not used. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in a zip, by
-    ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. Only names and sizes
+    set aside. `left_out` are sentences on everything that is not used, `remarks` on what was decided where the data
+    could be read in several ways. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in
+    a zip, by ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. Only names and sizes
     of the images are kept in memory.
     """
 
@@ -63,6 +66,7 @@ class Dataset:
     fingerprint: str
     reader: Reader = field(repr=False)
     aspect: Aspect = "crop"
+    remarks: tuple[str, ...] = ()
 
     def samples(
         self,
@@ -161,18 +165,20 @@ def open_dataset(config: DatasetConfig, access: Access, validation_share: float 
     Raises:
         DatasetError: one of its kinds, for whatever is wrong with the dataset; see `ddoq.errors`.
     """
-    source, left_out, every = open_source(config.uri, access), LeftOut(), max(2, round(1 / config.test_share))
-    validation_every = round(1 / validation_share) if validation_share else None
-    tables = _tables(source)
-    if tables:
-        return _of_table(open_table(tables, config, every, left_out, validation_every), left_out, config.aspect)
-    container = open_container(source) if isinstance(source, LocalFile) else source
-    listing = list_images(container.entries(), left_out)
-    layout = lay_out(listing.members, config.class_names, every, left_out, validation_every)
-    counts = {split: tuple(map(len, members)) for split, members in layout.members.items()}
-    reader = FolderReader(container, layout)
-    rest = left_out.sentences()
-    return Dataset(layout.class_names, counts, layout.held_out, rest, listing.fingerprint, reader, config.aspect)
+    shares = Shares(max(2, round(1 / config.test_share)), round(1 / validation_share) if validation_share else None)
+    images, left_out = read_format(open_source(config.uri, access), config, shares, LeftOut())
+    if isinstance(images, Table):
+        names, held_out, reader = images.class_names, images.held_out, images
+        counts = {split: images.counts(split) for split in images.parts}
+    else:
+        names, held_out, reader = (
+            images.layout.class_names,
+            images.layout.held_out,
+            FolderReader(images.container, images.layout),
+        )
+        counts = {split: tuple(map(len, members)) for split, members in images.layout.members.items()}
+    rest, remarks = left_out.sentences(), left_out.remarks
+    return Dataset(names, counts, held_out, rest, images.fingerprint, reader, config.aspect, remarks)
 
 
 def require_images(dataset: Dataset, wanted: Sequence[int]) -> None:
@@ -198,24 +204,6 @@ def require_readable(split: Split, bad: Sequence[BadImage], n_images: int, max_b
 def refuse_unreadable(image: BadImage) -> NoReturn:
     """Raise DatasetChangedError for an image that could be decoded when its latent was made."""
     raise DatasetChangedError(f"{image.key!r} was read before and now does not decode: {image.reason}")
-
-
-def _tables(source: LocalFile | Folder) -> dict[str, LocalFile]:
-    if isinstance(source, LocalFile):
-        return {source.path.name: source} if is_parquet(source) else {}
-    found: dict[str, LocalFile] = {}
-    for entry in source.entries():
-        if is_image_name(entry.member.name):
-            return {}  # class folders; and a long listing is not read twice
-        if entry.member.name.endswith(".parquet") and entry.refusal is None and not is_hidden(entry.member.name):
-            found[entry.member.name] = source.fetch(entry.member)
-    return found
-
-
-def _of_table(table: Table, left_out: LeftOut, aspect: Aspect) -> Dataset:
-    counts = {split: table.counts(split) for split in table.parts}
-    rest = left_out.sentences()
-    return Dataset(table.class_names, counts, table.held_out, rest, table.fingerprint, table, aspect)
 
 
 def _decode_ahead(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import zstandard
 from PIL import Image
 
 from ddoq.sources import Access
@@ -56,6 +57,13 @@ def write_tar(file: Path, files: dict[str, bytes], mode: str = "w") -> str:
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     return file.as_uri()
+
+
+def write_tar_zst(file: Path, files: dict[str, bytes]) -> str:
+    """Write a tar packed by Zstandard; answer its URI."""
+    uri = write_tar(file, files)
+    file.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(file.read_bytes()))
+    return uri
 
 
 def write_folder(folder: Path, files: dict[str, bytes]) -> str:

@@ -12,13 +12,14 @@ from ddoq.containers import ENCRYPTED, OTHER_COMPRESSION, is_parquet, open_conta
 from ddoq.errors import DamagedArchiveError, DatasetChangedError, NotAnArchiveError
 from ddoq.images import UnreadableImageError
 from ddoq.sources import LINK, SPECIAL_FILE, open_source
-from tests.pictures import access_to, write_tar, write_zip
+from tests.pictures import access_to, write_tar, write_tar_zst, write_zip
 
 FILES = {f"class/{i}.png": bytes([i]) * (100 + 200 * i) for i in range(9)}
 WRITERS = {
     "zip": lambda path: write_zip(path, FILES),
     "tar": lambda path: write_tar(path, FILES),
     "tar.gz": lambda path: write_tar(path, FILES, "w:gz"),
+    "tar.zst": lambda path: write_tar_zst(path, FILES),
 }
 
 
@@ -89,7 +90,7 @@ def test_an_archive_that_was_replaced_after_the_listing_is_refused(archive):
 )
 def test_what_is_no_archive_is_refused_and_the_kinds_that_are_read_are_named(content, tmp_path):
     (tmp_path / "data.zip").write_bytes(content)
-    with pytest.raises(NotAnArchiveError, match=r"'data.zip' is neither a zip, a tar, a tar.gz nor Parquet"):
+    with pytest.raises(NotAnArchiveError, match=r"'data.zip' is neither a zip, a tar, a tar.gz, a tar.zst nor Parquet"):
         open_container(local(tmp_path / "data.zip"))
 
 
