@@ -33,7 +33,8 @@ def sort_folders(listing: Listing, config: DatasetConfig, left_out: LeftOut, par
     top = _common_top(placed, opening)
     chosen = _choose(placed, top, opening, config)
     left_out.remark(*chosen.remarks)
-    prefixes = {split: f"{top}{word}/" for split, word in chosen.words.items()} if chosen.words else {"train": top}
+    prefixes: dict[Split, str] = {"train": top}
+    prefixes |= {split: f"{top}{word}/" for split, word in chosen.words.items()}
     return Labelled(
         _sort_in(placed, top, chosen, left_out),
         {split: "" if parted else prefix for split, prefix in prefixes.items()},

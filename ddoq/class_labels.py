@@ -47,6 +47,7 @@ def name_classes(labels: Collection[str], config: DatasetConfig, as_numbers: boo
         UnknownClassError: `class_map` names a class that is not there.
     """
     names = config.label_names
+    named: dict[str, str | None]
     if names is not None and not are_numbers(labels):
         odd = next(label for label in sorted(labels) if not _NUMBER.fullmatch(label))
         raise LabelNamesError(f"dataset.label_names names integers, and {odd!r} is a label; leave label_names out")
@@ -69,16 +70,16 @@ def map_classes(named: Mapping[str, str | None], config: DatasetConfig, in_order
         UnknownClassError: `class_map` names a class that is not there.
     """
     renamed = config.class_map or {}
-    for name in renamed:
-        if name not in named.values():
-            there = ", ".join(map(repr, list(filter(None, named.values()))[:10]))
-            raise UnknownClassError(f"dataset.class_map names {name!r}, which is no class; the classes are {there}")
+    if unknown := renamed.keys() - set(named.values()):
+        there = ", ".join(map(repr, list(filter(None, named.values()))[:10]))
+        raise UnknownClassError(f"dataset.class_map names {min(unknown)!r}, which is no class; the classes are {there}")
     class_of: dict[str, str] = {}
     left_out: dict[str, str] = {}
     for label, name in named.items():
-        new = None if name is None else renamed.get(name, name)
-        if new is None:
-            left_out[label] = NO_NAME if name is None else NOT_MAPPED
+        if name is None:
+            left_out[label] = NO_NAME
+        elif (new := renamed.get(name, name)) is None:
+            left_out[label] = NOT_MAPPED
         else:
             class_of[label] = new
     natural = tuple(dict.fromkeys(class_of.values()))

@@ -108,14 +108,14 @@ def _read_all(container: Container, tables: Sequence[Entry], config: DatasetConf
     with container.opened() as find:
         for entry in tables if container.reads_in_order else sorted(tables, key=lambda entry: entry.member.name):
             lines = _lines(find, entry.member)
-            header = next(lines, [])
+            header: Sequence[str] = next(lines, [])
             if columns := _columns(header, config, rows.left_out):
                 _read_rows(entry.member.name, lines, columns, rows)
                 used.append(entry)
             else:
                 headers[entry.member.name] = header
     if not used:
-        name, header = next(iter(headers.items()), ("", ()))
+        name, header = next(iter(headers.items()), ("", []))
         raise NoColumnError(
             f"the CSV {name!r} has the columns {list(header)[:20]}; name those of image and label by "
             "dataset.image_column and dataset.label_column, or lay the images in class folders"

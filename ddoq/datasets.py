@@ -55,8 +55,8 @@ class Dataset:
     where it was asked for. `held_out` is true when there was no test split, so that every n-th image of each class was
     set aside. `left_out` are sentences on everything that is not used, `remarks` on what was decided where the data
     could be read in several ways. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in
-    a zip, by ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. Only names and sizes
-    of the images are kept in memory.
+    a zip, by ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. Only names
+    and sizes of the images are kept in memory.
     """
 
     class_names: tuple[str, ...]
@@ -167,18 +167,13 @@ def open_dataset(config: DatasetConfig, access: Access, validation_share: float 
     """
     shares = Shares(max(2, round(1 / config.test_share)), round(1 / validation_share) if validation_share else None)
     images, left_out = read_format(open_source(config.uri, access), config, shares, LeftOut())
+    rest, remarks, mark = left_out.sentences(), left_out.remarks, images.fingerprint
     if isinstance(images, Table):
-        names, held_out, reader = images.class_names, images.held_out, images
         counts = {split: images.counts(split) for split in images.parts}
-    else:
-        names, held_out, reader = (
-            images.layout.class_names,
-            images.layout.held_out,
-            FolderReader(images.container, images.layout),
-        )
-        counts = {split: tuple(map(len, members)) for split, members in images.layout.members.items()}
-    rest, remarks = left_out.sentences(), left_out.remarks
-    return Dataset(names, counts, held_out, rest, images.fingerprint, reader, config.aspect, remarks)
+        return Dataset(images.class_names, counts, images.held_out, rest, mark, images, config.aspect, remarks)
+    layout, reader = images.layout, FolderReader(images.container, images.layout)
+    counts = {split: tuple(map(len, members)) for split, members in layout.members.items()}
+    return Dataset(layout.class_names, counts, layout.held_out, rest, mark, reader, config.aspect, remarks)
 
 
 def require_images(dataset: Dataset, wanted: Sequence[int]) -> None:

@@ -105,7 +105,7 @@ def _label(container: Container, survey: Survey, config: DatasetConfig) -> Label
         return sort_samples(listing, survey.labels, config, left_out, shards)
     if kind == "csv" and (labelled := sort_rows(container, listing, survey.tables, config, left_out)):
         return labelled
-    return sort_folders(listing, config, left_out, shards and shards.parted)
+    return sort_folders(listing, config, left_out, shards.parted if shards else None)
 
 
 def _format_of(container: Container, survey: Survey, config: DatasetConfig) -> Format:
@@ -138,7 +138,7 @@ def _has_class_folders(container: Container, survey: Survey, config: DatasetConf
     """Tell whether images lie in two class folders, whatever the config says of splits."""
     shards = container if isinstance(container, Shards) else None
     labelled = sort_folders(
-        survey.listing, config.model_copy(update={"splits": None}), LeftOut(), shards and shards.parted
+        survey.listing, config.model_copy(update={"splits": None}), LeftOut(), shards.parted if shards else None
     )
     return len({label for labels in labelled.images.values() for label in labels} - _SPLIT_WORDS) > 1
 

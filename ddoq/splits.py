@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
+from ddoq.columns import first_of
 from ddoq.dataset_config import SplitsConfig
 from ddoq.errors import UnknownSplitError
 
@@ -60,11 +61,8 @@ def choose_words(config: SplitsConfig | None, present: Collection[str]) -> Chose
         UnknownSplitError: a word of the config is not there.
     """
     named = _named(config)
-    for word in named.values():
-        if word not in present:
-            there = ", ".join(map(repr, sorted(present)[:10])) or "none"
-            raise UnknownSplitError(f"dataset.splits names {word!r}, which is not there; the splits are {there}")
-    found = {split: word for split in ALIASES if (word := _first(_candidates(split, named), present)) is not None}
+    _require_words(named.values(), present)
+    found = {split: word for split in ALIASES if (word := first_of(_candidates(split, named), present)) is not None}
     if not named and not found.keys() & _USUAL.keys():
         return Chosen({})
     remarks: tuple[str, ...] = ()
@@ -109,5 +107,7 @@ def _candidates(split: Split, named: Mapping[Split, str]) -> tuple[str, ...]:
     return tuple(word for word in ALIASES[split] if word not in named.values())
 
 
-def _first(candidates: Collection[str], present: Collection[str]) -> str | None:
-    return next((word for word in candidates if word in present), None)
+def _require_words(words: Collection[str], present: Collection[str]) -> None:
+    if missing := [word for word in words if word not in present]:
+        there = ", ".join(map(repr, sorted(present)[:10])) or "none"
+        raise UnknownSplitError(f"dataset.splits names {missing[0]!r}, which is not there; the splits are {there}")

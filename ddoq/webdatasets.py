@@ -66,7 +66,8 @@ class _Reading:
 
     def __init__(self, tars: tuple[TarContainer | PackedTarContainer, ...], stack: ExitStack) -> None:
         self._tars, self._stack = tars, stack
-        self._number, self._find = -1, _find_nothing
+        self._number = -1
+        self._find: Callable[[Member], Load] = _find_nothing
 
     def read(self, member: Member) -> bytes:
         number, position = divmod(member.position, _SHARD)
