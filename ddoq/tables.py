@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import numpy as np
@@ -136,13 +137,16 @@ def open_table(
         steps = validation_steps(names, _count(labels["train"], len(names)), validation_every)
         labels["train"], labels["validation"] = _hold_out(labels["train"], steps)
     parts = {split: _parts(by_split.files[split], rows) for split, rows in labels.items()}
-    return Table(names, parts, held_out, by_split.chosen.mark(_fingerprint(files)), images)
+    return Table(names, parts, held_out, by_split.chosen.mark(_fingerprint(files, by_split.told_by_folder)), images)
 
 
 @dataclass(frozen=True)
 class _Files:
+    """Files by split; `told_by_folder` are the words of those whose own names say nothing, by name."""
+
     files: dict[Split, list[LocalFile]]
     chosen: Chosen
+    told_by_folder: Mapping[str, str]
 
 
 def _split_files(files: Mapping[str, LocalFile], config: DatasetConfig, left_out: LeftOut) -> _Files:
@@ -157,7 +161,8 @@ def _split_files(files: Mapping[str, LocalFile], config: DatasetConfig, left_out
             left_out.add("Parquet files named neither train nor test", name)
         else:
             found.setdefault(split, []).append(files[name])
-    return _Files(found, chosen)
+    told = {name: word for name, word in words.items() if word and not PurePosixPath(name).name.startswith(word)}
+    return _Files(found, chosen, told if chosen.words else {})
 
 
 def _read_labels(file: LocalFile, config: DatasetConfig) -> _LabelColumn:
@@ -239,8 +244,8 @@ def _parts(files: Sequence[LocalFile], labels: Sequence[Labels]) -> tuple[Part, 
     return tuple(Part(file, start, rows) for file, start, rows in zip(files, starts, labels, strict=False))
 
 
-def _fingerprint(files: Mapping[str, LocalFile]) -> str:
-    lines = (f"{name}\n{files[name].size}\n{files[name].tag}\n" for name in sorted(files))
+def _fingerprint(files: Mapping[str, LocalFile], told_by_folder: Mapping[str, str]) -> str:
+    lines = (f"{name}\n{files[name].size}\n{files[name].tag}\n{told_by_folder.get(name, '')}" for name in sorted(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
