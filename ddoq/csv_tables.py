@@ -20,6 +20,8 @@ from ddoq.splits import Split, choose_words, known_words, word_of_folders, word_
 
 SUFFIXES: Final = (".csv", ".tsv")
 MAX_BYTES: Final = 128 * 2**20
+_MAX_LINE: Final = 2**16
+_MAX_LINES: Final = 100
 _NO_LABEL: Final = "rows without a label"
 _NOT_THERE: Final = "rows whose image is not there"
 _NOT_NAMED: Final = "images that no CSV names"
@@ -125,10 +127,27 @@ def _read_all(container: Container, tables: Sequence[Entry], config: DatasetConf
     return used
 
 
+class _Lines:
+    """The lines of a CSV: none is long, and a row has few, so that a row is never much memory."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text, self.n_of_row = text, 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._text.readline(_MAX_LINE):
+            self.n_of_row += 1
+            if len(line) == _MAX_LINE or self.n_of_row > _MAX_LINES:
+                raise csv.Error(f"a row has over {_MAX_LINE} characters in a line, or over {_MAX_LINES} lines")
+            yield line
+
+
 def _lines(find: Callable[[Member], Load], member: Member) -> Iterator[list[str]]:
     try:
         text = io.TextIOWrapper(io.BytesIO(find(member)()), "utf-8-sig", newline="")
-        yield from csv.reader(text, delimiter="\t" if member.name.lower().endswith(".tsv") else ",")
+        lines = _Lines(text)
+        for row in csv.reader(lines, delimiter="\t" if member.name.lower().endswith(".tsv") else ","):
+            lines.n_of_row = 0
+            yield row
     except (ValueError, csv.Error) as error:  # what a damaged file in an archive raises is a ValueError, too
         raise BadCsvError(f"{member.name!r} cannot be read as UTF-8 CSV: {error}") from error
 

@@ -1,6 +1,7 @@
 """Labelled images -> classes in label order and splits, with what is held out."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ SUFFIXES: Final = (
     *(".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 NO_IMAGE: Final = "files that are no images by their names"
+_ODD: Final = re.compile("[\x00-\x1f\\\\\x7f\ud800-\udfff]")  # control characters, backslashes, lone surrogates
 NO_SPLIT: Final = "images in none of the splits"
 BAD_NAME: Final = "files whose names lead out of the dataset or are not plain text"
 
@@ -176,7 +178,7 @@ def _refusal(entry: Entry) -> str | None:
 def is_plain(name: str) -> bool:
     if any(part in {"", ".."} for part in name.split("/")):  # "" at the front: an absolute path
         return False
-    return not any(char < " " or char in "\\\x7f" or "\ud800" <= char <= "\udfff" for char in name)
+    return not _ODD.search(name)
 
 
 def _hold_out(

@@ -18,6 +18,8 @@ from ddoq.errors import DamagedArchiveError
 MAX_WINDOW: Final = 2**27  # bytes: what `zstd --long` takes without being told more
 _LONGEST_HEADER: Final = 18
 _SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
+_FREE_BLOCKS: Final = 10_000
+_MEAN_BLOCK: Final = 256  # bytes: smaller ones all over would only cost time
 _RUN: Final = 1  # a block of one byte, repeated
 
 
@@ -65,40 +67,50 @@ def _check_frames(path: Path) -> None:
     """Walk over all frames, since the library ends in silence where one breaks off."""
     size, position = path.stat().st_size, 0
     with path.open("rb") as file:
-        while position < size:
-            position = _end_of_frame(file, position)
+        for number, end in enumerate(_walk(file, size)):
+            position = end
+            if number > _FREE_BLOCKS + size // _MEAN_BLOCK:
+                raise DamagedArchiveError("the tar.zst is of very small blocks; pack it again")
     if position > size:
         raise DamagedArchiveError(f"the tar.zst breaks off at byte {size}; make it again")
 
 
-def _end_of_frame(file: BinaryIO, start: int) -> int:
-    file.seek(start)
-    head = file.read(_LONGEST_HEADER)
-    if int.from_bytes(head[:4], "little") in _SKIPPABLE:
-        return start + 8 + int.from_bytes(head[4:8], "little")
+def _walk(file: BinaryIO, size: int) -> Iterator[int]:
+    """Yield where each block and each frame ends, behind the end of the file for one that breaks off."""
+    position = 0
+    while position < size:
+        head = _read_at(file, position, _LONGEST_HEADER)
+        if int.from_bytes(head[:4], "little") in _SKIPPABLE:
+            position += 8 + int.from_bytes(head[4:8], "little")
+            yield position
+            continue
+        frame, length = _frame_header(head, position)
+        position, is_last = position + length, False
+        while not is_last and position <= size:
+            bits = int.from_bytes(_read_at(file, position, 3), "little")
+            is_last, kind, n_bytes = bool(bits & 1), bits >> 1 & 3, bits >> 3
+            position += 3 + (1 if kind == _RUN else n_bytes)
+            yield position
+        position += 4 * frame.has_checksum
+        yield position
+
+
+def _read_at(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
+
+
+def _frame_header(head: bytes, position: int) -> tuple[zstandard.FrameParameters, int]:
     try:
         frame, length = zstandard.get_frame_parameters(head), zstandard.frame_header_size(head)
     except zstandard.ZstdError as error:
-        raise DamagedArchiveError(f"the tar.zst is damaged at byte {start}: {error}; make it again") from error
+        raise DamagedArchiveError(f"the tar.zst is damaged at byte {position}: {error}; make it again") from error
     if frame.window_size > MAX_WINDOW:
         raise DamagedArchiveError(
             f"the tar.zst needs {frame.window_size} bytes of memory to unpack; pack it with a window of at most "
             f"{MAX_WINDOW >> 20} MiB (zstd --long=27)"
         )
-    return _end_of_blocks(file, start + length) + 4 * frame.has_checksum
-
-
-def _end_of_blocks(file: BinaryIO, position: int) -> int:
-    is_last = False
-    while not is_last:
-        file.seek(position)
-        head = file.read(3)
-        if len(head) < 3:
-            return position + 3
-        bits = int.from_bytes(head, "little")
-        is_last, kind, size = bool(bits & 1), bits >> 1 & 3, bits >> 3
-        position += 3 + (1 if kind == _RUN else size)
-    return position
+    return frame, length
 
 
 def _nothing(_: Path) -> None:

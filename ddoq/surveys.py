@@ -55,10 +55,11 @@ def take_survey(container: Container, config: DatasetConfig) -> Survey:
 
 def _watch(container: Container, aside: list[Entry], labels: SampleLabels) -> Iterator[Entry]:
     """Pass the entries on, but for those that are put aside."""
+    has_labels = isinstance(container, ReadThrough)
     for entry, data in _looked_through(container):
         name = entry.member.name
         is_read = entry.refusal is None and is_plain(name) and not is_hidden(name)
-        if is_read and isinstance(container, ReadThrough) and is_label_file(name):
+        if is_read and has_labels and is_label_file(name):
             labels.add(entry.member, data)
         elif is_read and name.lower().endswith((*CSV_SUFFIXES, *_PARQUET, *_TARS)):
             aside.append(entry)

@@ -72,3 +72,18 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> str:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder.as_uri()
+
+
+def samples(n, label=lambda i: str(i % 2), ending="cls"):
+    """Members of a WebDataset tar, images and labels by turns."""
+    files = {}
+    for i in range(n):
+        files[f"{i:04d}.png"] = png(i % 2, i)
+        files[f"{i:04d}.{ending}"] = label(i).encode()
+    return files
+
+
+def labelled_table(n, header="file_name,label", label=lambda i: "ab"[i % 2], folder="images/"):
+    """A folder of images and a CSV that labels them."""
+    rows = [header, *(f"{folder}{i:02d}.png,{label(i)}" for i in range(n))]
+    return {f"{folder}{i:02d}.png": png(i % 2, i) for i in range(n)} | {"labels.csv": "\n".join(rows).encode()}

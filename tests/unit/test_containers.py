@@ -255,3 +255,12 @@ def test_a_flipped_byte_in_zstandard_is_noticed(tmp_path):
     (tmp_path / "data").write_bytes(data)
     with pytest.raises(DamagedArchiveError):
         entries(tmp_path / "data")
+
+
+def test_zstandard_of_countless_empty_blocks_is_refused(tmp_path):
+    write_tar(tmp_path / "plain", FILES)
+    packed = zstandard.ZstdCompressor().compress((tmp_path / "plain").read_bytes())
+    empty = zstandard.ZstdCompressor(write_content_size=False).compress(b"")
+    (tmp_path / "data").write_bytes(packed + empty * 20_000)
+    with pytest.raises(DamagedArchiveError, match="very small blocks"):
+        entries(tmp_path / "data")
