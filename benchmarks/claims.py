@@ -30,7 +30,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from cli.servers import Running, start_postgres
 from cli.watchdog import Watchdog
-from ddoq.config import DatasetConfig, DistillConfig
+from ddoq.config import DistillConfig
+from ddoq.dataset_config import DatasetConfig
 from ddoq.events import Stage
 from jobs.errors import LeaseLostError
 from jobs.leases import Leases

@@ -18,7 +18,8 @@ from sklearn.model_selection import train_test_split
 from cli.client import Client
 from cli.main import follow, open_client, show_end
 from cli.up import READY
-from ddoq.config import DatasetConfig, DistillConfig
+from ddoq.config import DistillConfig
+from ddoq.dataset_config import DatasetConfig
 from ddoq.prior_config import PixelsPrior
 
 FOLDER = Path(".demo")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ddoq.dataset_config import DatasetConfig
 from ddoq.evaluation_config import (
     DIAL,
     VALIDATION_SHARE,
@@ -27,39 +28,6 @@ from ddoq.prior_config import (
 )
 from ddoq.protocols import Protocol
 from ddoq.teacher_config import TEMPERATURE, TeacherConfig, TrainedTeacher
-
-
-class DatasetConfig(Group):
-    """Where the labelled images are and how to read them."""
-
-    uri: str = Field(
-        min_length=1,
-        max_length=2048,
-        description="`file://`, `s3://`, `https://` or `hf://` address of a folder of class folders, a zip or tar of "
-        "one, or Parquet. `train` and `test` folders (or file names) above the classes are the splits.",
-    )
-    image_column: str = Field("image", min_length=1, max_length=256, description="Parquet: column of encoded images.")
-    label_column: str = Field("label", min_length=1, max_length=256, description="Parquet: column of labels.")
-    class_names: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] | None = Field(
-        None,
-        min_length=2,
-        max_length=10_000,
-        description="Classes to distil, in label order; others are left out. Default: all, ordered by name "
-        "(integer labels of Parquet: by number).",
-    )
-    test_share: float = Field(
-        0.2,
-        gt=0,
-        le=0.5,
-        description="Without a test split, this share of each class is held out first.",
-    )
-    aspect: Literal["crop", "pad"] = Field(
-        "crop",
-        description="How an image becomes a square: its middle square, or the whole on grey bars.",
-    )
-    max_bad_share: float = Field(
-        0.01, ge=0, lt=1, description="The job fails when a larger share of the images does not decode."
-    )
 
 
 class QuantizerConfig(Group):

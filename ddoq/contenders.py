@@ -16,9 +16,9 @@ from ddoq.generate import Images
 from ddoq.image_rules import BadImage
 from ddoq.labels import SoftLabels
 from ddoq.latents import Latents
-from ddoq.layouts import Split
 from ddoq.methods import Weighting
 from ddoq.seeds import stream
+from ddoq.splits import Split
 from ddoq.types import TrainingSet
 from ddoq.weights import training_weights
 

@@ -8,12 +8,15 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
-from ddoq.config import DatasetConfig
-from ddoq.containers import Container, is_parquet, open_container
+from ddoq.containers import Container
+from ddoq.dataset_config import DatasetConfig
 from ddoq.errors import BadImagesError, DatasetChangedError, EmptyClassError
+from ddoq.formats import Arranged, Shares, read_format
 from ddoq.image_rules import MAX_BYTES, TOO_LARGE, Aspect, BadImage, UnreadableImageError
-from ddoq.layouts import Encoded, Layout, LeftOut, Split, is_hidden, is_image_name, lay_out, list_images
-from ddoq.sources import Access, Folder, Load, LocalFile, Member, open_source
+from ddoq.layouts import Encoded, Layout
+from ddoq.left_out import LeftOut
+from ddoq.sources import Access, Load, Member, open_source
+from ddoq.splits import Split
 
 if TYPE_CHECKING:
     from ddoq.types import Sample
@@ -39,11 +42,11 @@ class Dataset:
 
     `counts` are images a class, in the order of `class_names`, before any was decoded; `validation` is a split only
     where it was asked for. `held_out` is true when there was no test split, so that every n-th image of each class was
-    set aside. `left_out` are sentences on everything
-    that is not used. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in a zip, by
-    ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. `n_bytes` are those
-    of all encoded images of all splits; of Parquet, those of its files. Only names and sizes of the images are kept in
-    memory.
+    set aside. `left_out` are sentences on everything that is not used, `remarks` on what was decided where the data
+    could be read in several ways. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in
+    a zip, by ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. `n_bytes`
+    are those of all encoded images of all splits; of Parquet, those of its files. Only names and sizes of the images
+    are kept in memory.
     """
 
     class_names: tuple[str, ...]
@@ -54,6 +57,7 @@ class Dataset:
     reader: Reader = field(repr=False)
     aspect: Aspect = "crop"
     n_bytes: int = 0
+    remarks: tuple[str, ...] = ()
 
     def samples(
         self,
@@ -152,25 +156,19 @@ def open_dataset(config: DatasetConfig, access: Access, validation_share: float 
     Raises:
         DatasetError: one of its kinds, for whatever is wrong with the dataset; see `ddoq.errors`.
     """
-    source, every = open_source(config.uri, access), max(2, round(1 / config.test_share))
-    left_out = LeftOut(source.left_out)
-    validation_every = round(1 / validation_share) if validation_share else None
-    tables = _tables(source)
-    if tables:
-        return _open_tables(tables, config, every, left_out, validation_every)
-    container = open_container(source) if isinstance(source, LocalFile) else source
-    listing = list_images(container.entries(), left_out)
-    layout = lay_out(listing.members, config.class_names, every, left_out, validation_every)
-    return Dataset(
-        layout.class_names,
-        {split: tuple(map(len, members)) for split, members in layout.members.items()},
-        layout.held_out,
-        left_out.sentences(),
-        listing.fingerprint,
-        FolderReader(container, layout),
-        config.aspect,
-        sum(member.size for classes in layout.members.values() for members in classes for member in members),
-    )
+    shares = Shares(max(2, round(1 / config.test_share)), round(1 / validation_share) if validation_share else None)
+    source = open_source(config.uri, access)
+    images, left_out = read_format(source, config, shares, LeftOut())
+    if isinstance(images, Arranged):
+        reader: Reader = FolderReader(images.container, images.layout)
+        names, held_out, n_bytes = images.layout.class_names, images.layout.held_out, images.layout.n_bytes
+        counts = {split: tuple(map(len, members)) for split, members in images.layout.members.items()}
+    else:
+        reader, names, held_out, n_bytes = images, images.class_names, images.held_out, images.n_bytes
+        counts = {split: images.counts(split) for split in images.parts}
+    rest = (*source.left_out, *left_out.sentences())
+    mark, remarks = images.fingerprint, left_out.remarks
+    return Dataset(names, counts, held_out, rest, mark, reader, config.aspect, n_bytes, remarks)
 
 
 def require_images(dataset: Dataset, wanted: Sequence[int]) -> None:
@@ -196,40 +194,6 @@ def require_readable(split: Split, bad: Sequence[BadImage], n_images: int, max_b
 def refuse_unreadable(image: BadImage) -> NoReturn:
     """Raise DatasetChangedError for an image that could be decoded when its latent was made."""
     raise DatasetChangedError(f"{image.key!r} was read before and now does not decode: {image.reason}")
-
-
-def _tables(source: LocalFile | Folder) -> dict[str, LocalFile]:
-    if isinstance(source, LocalFile):
-        return {source.path.name: source} if is_parquet(source) else {}
-    found: dict[str, LocalFile] = {}
-    for entry in source.entries():
-        if is_image_name(entry.member.name):
-            return {}  # class folders; and a long listing is not read twice
-        if entry.member.name.endswith(".parquet") and entry.refusal is None and not is_hidden(entry.member.name):
-            found[entry.member.name] = source.fetch(entry.member)
-    return found
-
-
-def _open_tables(
-    files: Mapping[str, LocalFile],
-    config: DatasetConfig,
-    every: int,
-    left_out: LeftOut,
-    validation_every: int | None,
-) -> Dataset:
-    from ddoq.tables import open_table
-
-    table = open_table(files, config, every, left_out, validation_every)
-    return Dataset(
-        table.class_names,
-        {split: table.counts(split) for split in table.parts},
-        table.held_out,
-        left_out.sentences(),
-        table.fingerprint,
-        table,
-        config.aspect,
-        sum(file.size for file in files.values()),
-    )
 
 
 def _refuse_size() -> NoReturn:

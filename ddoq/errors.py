@@ -23,6 +23,10 @@
     │   ├── UnknownClassError        dataset.unknown_class
     │   ├── EmptyClassError          dataset.empty_class
     │   ├── NoColumnError            dataset.no_column
+    │   ├── FormatError              dataset.format
+    │   ├── BadCsvError              dataset.bad_csv
+    │   ├── LabelNamesError          dataset.label_names
+    │   ├── UnknownSplitError        dataset.unknown_split
     │   ├── BadImagesError           dataset.bad_images
     │   ├── DatasetChangedError      dataset.changed
     │   └── DatasetUnavailableError  dataset.unavailable
@@ -155,7 +159,7 @@ class DatasetNotFoundError(DatasetError):
 
 
 class NotAnArchiveError(DatasetError):
-    """The file at the dataset URI is neither a zip, a tar nor Parquet."""
+    """The file at the dataset URI is neither an archive (zip or tar) nor Parquet."""
 
     code = "dataset.not_an_archive"
     hint = "Pack the class folders as a zip or tar."
@@ -176,7 +180,7 @@ class TooManyFilesError(DatasetError):
 
 
 class NoClassesError(DatasetError):
-    """No class folders were found."""
+    """No images with labels were found."""
 
     code = "dataset.no_classes"
     hint = "Put the images of each class into a folder of its own."
@@ -190,7 +194,7 @@ class OneClassError(DatasetError):
 
 
 class UnknownClassError(DatasetError):
-    """`dataset.class_names` names a class that the dataset does not have."""
+    """`dataset.class_names` or `dataset.class_map` names a class that the dataset does not have."""
 
     code = "dataset.unknown_class"
     hint = "Correct the name in `dataset.class_names`."
@@ -204,10 +208,38 @@ class EmptyClassError(DatasetError):
 
 
 class NoColumnError(DatasetError):
-    """The Parquet file lacks the image or the label column, or one of a usable type."""
+    """A table (Parquet, CSV or JSON beside images) lacks the image or the label column, or one of a usable type."""
 
     code = "dataset.no_column"
     hint = "Set `dataset.image_column` and `dataset.label_column`."
+
+
+class FormatError(DatasetError):
+    """The dataset is not of the format that `dataset.format` names, or its format is not read from where it lies."""
+
+    code = "dataset.format"
+    hint: ClassVar[str] = "Leave `dataset.format` out, or name a format that the message says was found."
+
+
+class BadCsvError(DatasetError):
+    """The CSV is no table of images: it is too large, no UTF-8, or names an image twice."""
+
+    code = "dataset.bad_csv"
+    hint: ClassVar[str] = "Write the CSV as UTF-8 with a header and one row for each image."
+
+
+class LabelNamesError(DatasetError):
+    """`dataset.label_names` names integer labels, but the labels of the dataset are not all integers."""
+
+    code = "dataset.label_names"
+    hint: ClassVar[str] = "Leave `dataset.label_names` out, or rename classes by `dataset.class_map`."
+
+
+class UnknownSplitError(DatasetError):
+    """`dataset.splits` names a split that the dataset does not have."""
+
+    code = "dataset.unknown_split"
+    hint: ClassVar[str] = "Name a split that the message lists, or leave `dataset.splits` out."
 
 
 class BadImagesError(DatasetError):

@@ -1,23 +1,27 @@
-"""Paths of files -> classes and splits."""
+"""Labelled images -> classes in label order and splits, with what is held out."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from ddoq.errors import DamagedArchiveError, EmptyClassError, NoClassesError, OneClassError, UnknownClassError
+from ddoq.class_choice import choose_classes, require_test, require_validation, validation_steps
+from ddoq.class_labels import name_classes
+from ddoq.dataset_config import DatasetConfig
+from ddoq.errors import DamagedArchiveError
+from ddoq.left_out import LeftOut
 from ddoq.sources import Entry, Load, Member
+from ddoq.splits import SPLITS, Split
 
-Split = Literal["train", "test", "validation"]
-SPLITS: Final[tuple[Split, Split]] = ("train", "test")  # those that a dataset may come with
 SUFFIXES: Final = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif"),
     *(".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
-_NO_IMAGE: Final = "files that are no images by their names"
-_BAD_NAME: Final = "files whose names lead out of the dataset or are not plain text"
-_NO_CLASS: Final = "images in no class folder"
-NOT_CHOSEN: Final = "images of classes that class_names leaves out"
+NO_IMAGE: Final = "files that are no images by their names"
+_ODD: Final = re.compile("[\x00-\x1f\\\\\x7f\ud800-\udfff]")  # control characters, backslashes, lone surrogates
+NO_SPLIT: Final = "images in none of the splits"
+BAD_NAME: Final = "files whose names lead out of the dataset or are not plain text"
 
 
 @dataclass(frozen=True)
@@ -28,25 +32,6 @@ class Encoded:
     label: int
     load: Load
     n_bytes: int = 0
-
-
-class LeftOut:
-    """Counts what is not used, by reason, with the first name as an example: short, however much it is.
-
-    `sentences` are said before, as they are.
-    """
-
-    def __init__(self, sentences: Sequence[str] = ()) -> None:
-        self._sentences = tuple(sentences)
-        self._found: dict[str, tuple[int, str]] = {}
-
-    def add(self, reason: str, name: str, n: int = 1) -> None:
-        before, example = self._found.get(reason, (0, name))
-        self._found[reason] = (before + n, example)
-
-    def sentences(self) -> tuple[str, ...]:
-        counted = (f"{n} {reason} (such as {example!a})" for reason, (n, example) in self._found.items())
-        return (*self._sentences, *counted)
 
 
 @dataclass(frozen=True)
@@ -69,8 +54,26 @@ class Layout:
     prefixes: Mapping[Split, str]
     held_out: bool
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all encoded images."""
+        return sum(member.size for classes in self.members.values() for members in classes for member in members)
 
-_Classes = dict[str, list[Member]]
+
+BySplit = Mapping[Split, Mapping[str, Sequence[Member]]]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images by split and label, `train` and `test` always, and the hash of all that decides which is which.
+
+    A member's key is its name without the split's prefix. `as_numbers`: the labels are integers.
+    """
+
+    images: BySplit
+    prefixes: Mapping[Split, str]
+    fingerprint: str
+    as_numbers: bool = False
 
 
 def list_images(entries: Iterable[Entry], left_out: LeftOut) -> Listing:
@@ -96,107 +99,67 @@ def list_images(entries: Iterable[Entry], left_out: LeftOut) -> Listing:
 
 
 def lay_out(
-    members: Sequence[Member],
-    class_names: Sequence[str] | None,
+    labelled: Labelled,
+    config: DatasetConfig,
     every: int,
     left_out: LeftOut,
     validation_every: int | None = None,
 ) -> Layout:
-    """Sort images into splits and classes.
+    """Put classes in label order and hold images out.
 
     Args:
-        members: Images named `train/class/...` and `test/class/...`, or `class/...`; all of it may lie in one folder.
-        class_names: Classes to keep, in label order; None keeps all, ordered by code point.
-        every: Without a test folder, each `every`-th image of a class is held out; >= 2.
+        labelled: Images by split and label.
+        config: Names of classes, and which to keep; without, all are kept, ordered by code point or by number.
+        every: Without test images, each `every`-th image of a class is held out; >= 2.
         left_out: Takes what is not used.
         validation_every: Each such image of a class that is left for training then is held out as validation, at
-            least one; None for no such split.
+            least one, unless the data has a split for it; None for no such split.
 
     Raises:
         NoClassesError, OneClassError, UnknownClassError, EmptyClassError: as for `choose_classes`.
+        LabelNamesError, UnknownClassError: as for `name_classes`.
         EmptyClassError: validation would take the last training image of a class.
     """
-    top = _common_top(members)
-    has_splits = any(_is_in_split(member.name.removeprefix(top)) for member in members)
-    found = _sort_in(members, top, has_splits, left_out)
-    counts = {split: {name: len(images) for name, images in found[split].items()} for split in SPLITS}
-    names = choose_classes(counts, sorted(found["train"].keys() | found["test"].keys()), class_names, left_out)
-    held_out = not found["test"]
-    train, test = (
-        [sorted(found[split].get(name, ()), key=lambda member: member.name) for name in names] for split in SPLITS
-    )
+    found = _by_class(labelled, config, left_out)
+    counts = {split: {name: len(images) for name, images in found.of[split].items()} for split in SPLITS}
+    names = choose_classes(counts, found.natural, config.class_names, left_out)
+    held_out, prefixes = not found.of["test"], dict(labelled.prefixes)
+    train, test = found.chosen("train", names), found.chosen("test", names)
     if held_out:
         train, test = _hold_out(train, [every] * len(names))
+        prefixes["test"] = prefixes["train"]
     require_test(sum(map(len, test)), every)
     splits: dict[Split, tuple[tuple[Member, ...], ...]] = {"test": _frozen(test)}
-    if validation_every:
+    if validation_every and "validation" in found.of:
+        splits["validation"] = _frozen(found.chosen("validation", names))
+        require_validation(sum(map(len, splits["validation"])))
+    elif validation_every:
         train, validation = _hold_out(train, validation_steps(names, list(map(len, train)), validation_every))
-        splits["validation"] = _frozen(validation)
+        splits["validation"], prefixes["validation"] = _frozen(validation), prefixes["train"]
     splits["train"] = _frozen(train)
-    origins = {split: "test" if split == "test" and not held_out else "train" for split in splits}
-    prefixes = {split: f"{top}{origin}/" if has_splits else top for split, origin in origins.items()}
-    return Layout(names, splits, prefixes, held_out)
+    return Layout(names, splits, {split: prefixes[split] for split in splits}, held_out)
 
 
-def choose_classes(
-    counts: Mapping[Split, Mapping[str, int]],
-    natural: Sequence[str],
-    class_names: Sequence[str] | None,
-    left_out: LeftOut,
-) -> tuple[str, ...]:
-    """Put the classes in label order and refuse what cannot be distilled.
+@dataclass(frozen=True)
+class _ByClass:
+    of: BySplit
+    natural: tuple[str, ...]
 
-    Args:
-        counts: Images of each class in each split; no test images at all means that some will be held out.
-        natural: All classes, in the order used when `class_names` is None.
-        class_names: The classes asked for.
-        left_out: Takes the images of the other classes.
-
-    Raises:
-        NoClassesError: no training images in any class.
-        OneClassError: one class only.
-        UnknownClassError: a class asked for is not there.
-        EmptyClassError: a class has no training images.
-    """
-    train, test = counts["train"], counts["test"]
-    if not train:
-        raise NoClassesError(_no_classes(bool(test), left_out))
-    chosen = tuple(natural if class_names is None else class_names)
-    for name in chosen:
-        if name not in natural:
-            raise UnknownClassError(f"there is no class {name!r}; the classes are {_first(natural)}")
-        if name not in train:
-            raise EmptyClassError(f"class {name!r} has no training images; add some or leave it out by class_names")
-    if len(chosen) == 1:
-        raise OneClassError(f"there is only one class, {chosen[0]!r}; at least two are needed")
-    for name in natural:
-        if name not in chosen:
-            left_out.add(NOT_CHOSEN, name, train.get(name, 0) + test.get(name, 0))
-    return chosen
+    def chosen(self, split: Split, names: Sequence[str]) -> list[list[Member]]:
+        return [sorted(self.of[split].get(name, ()), key=lambda member: member.name) for name in names]
 
 
-def require_test(n_test: int, every: int) -> None:
-    """Raise EmptyClassError when no image is left to test with."""
-    if n_test == 0:
-        raise EmptyClassError(
-            f"no image of these classes is for testing; add a test split, or {every} images to a class, of which one "
-            "is held out"
-        )
-
-
-def validation_steps(class_names: Sequence[str], counts: Sequence[int], every: int) -> list[int]:
-    """Say for each class which images to hold out as validation: each such one; of fewer than `every`, the last.
-
-    Raises:
-        EmptyClassError: a class has one training image.
-    """
-    for name, n in zip(class_names, counts, strict=True):
-        if n < 2:
-            raise EmptyClassError(
-                f"class {name!r} has {n} training image, which validation would take; add images, leave the class out "
-                "or set evaluation to 'quick'"
-            )
-    return [min(every, n) for n in counts]
+def _by_class(labelled: Labelled, config: DatasetConfig, left_out: LeftOut) -> _ByClass:
+    labels = {label for split in SPLITS for label in labelled.images[split]}
+    classes = name_classes(labels, config, labelled.as_numbers)
+    found: dict[Split, dict[str, list[Member]]] = {split: {} for split in labelled.images}
+    for split, by_label in labelled.images.items():
+        for label, members in by_label.items():
+            if label in classes.class_of:
+                found[split].setdefault(classes.class_of[label], []).extend(members)
+            elif label in classes.left_out:
+                left_out.add(classes.left_out[label], label, len(members))
+    return _ByClass(found, classes.natural)
 
 
 def is_hidden(name: str) -> bool:
@@ -209,48 +172,21 @@ def is_image_name(name: str) -> bool:
 
 def _refusal(entry: Entry) -> str | None:
     name = entry.member.name
-    if not _is_plain(name):
-        return _BAD_NAME
+    if not is_plain(name):
+        return BAD_NAME
     if entry.refusal:
         return entry.refusal
     if not is_image_name(name):
-        return _NO_IMAGE
+        return NO_IMAGE
     return None
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     if any(part in {"", ".."} for part in name.split("/")):  # "" at the front: an absolute path
         return False
     if name[1:3] == ":/":  # a drive
         return False
-    return not any(char < " " or char in "\\\x7f" or "\ud800" <= char <= "\udfff" for char in name)
-
-
-def _common_top(members: Sequence[Member]) -> str:
-    """Find the one folder that holds every class folder or split, as `name/`, or nothing."""
-    tops = {member.name.split("/")[0] for member in members if "/" in member.name}
-    if len(tops) != 1 or tops & set(SPLITS) or not any(member.name.count("/") > 1 for member in members):
-        return ""
-    return f"{tops.pop()}/"
-
-
-def _is_in_split(name: str) -> bool:
-    return name.startswith(tuple(f"{split}/" for split in SPLITS)) and name.count("/") > 1
-
-
-def _sort_in(members: Sequence[Member], top: str, has_splits: bool, left_out: LeftOut) -> Mapping[Split, _Classes]:
-    found: dict[Split, _Classes] = {"train": {}, "test": {}}
-    for member in members:
-        folder, _, inner = member.name.removeprefix(top).partition("/")
-        name, in_class, _ = (inner if has_splits else member.name.removeprefix(top)).partition("/")
-        split = next((split for split in SPLITS if split == folder), None) if has_splits else "train"
-        if split and in_class:
-            found[split].setdefault(name, []).append(member)
-        elif split or not inner:
-            left_out.add(_NO_CLASS, member.name)
-        else:
-            left_out.add(f"images in {folder!r} beside train and test", member.name)
-    return found
+    return not _ODD.search(name)
 
 
 def _hold_out(
@@ -262,19 +198,6 @@ def _hold_out(
         for images, step in zip(classes, steps, strict=True)
     ]
     return stay, [list(images[step - 1 :: step]) for images, step in zip(classes, steps, strict=True)]
-
-
-def _no_classes(has_test: bool, left_out: LeftOut) -> str:
-    if has_test:
-        return "there is a test folder and no train folder; name the other one train"
-    seen = "; ".join(left_out.sentences()[:3])
-    return "no class folders with images were found; send train/<class>/<file> or <class>/<file>" + (
-        f" (left out: {seen})" if seen else ""
-    )
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _frozen(classes: Sequence[Sequence[Member]]) -> tuple[tuple[Member, ...], ...]:

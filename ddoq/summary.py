@@ -55,6 +55,7 @@ def summarize(
             *_on_sizes(config, latents.manifest),
             *_on_memory(latents.manifest, by_class),
             *scores.remarks,
+            *(f"{sentence}." for sentence in dataset.remarks),
             *(f"Left out: {sentence}." for sentence in dataset.left_out),
         ),
         by_network=scores.by_network if len(scores.by_network) > 1 else {},

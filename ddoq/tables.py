@@ -1,12 +1,9 @@
-"""Parquet files with an image and a label column -> labelled images, row by row.
-
-Source: the metadata that names the labels is what the library `datasets` writes (key `huggingface` of the schema).
-"""
+"""Parquet files with an image and a label column -> labelled images, row by row."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -16,29 +13,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
 
-from ddoq.config import DatasetConfig
-from ddoq.errors import DamagedArchiveError, NoColumnError
+from ddoq.class_choice import choose_classes, require_test, require_validation, validation_steps
+from ddoq.class_labels import NO_NAME, NOT_MAPPED, ClassLabels, map_classes
+from ddoq.dataset_config import DatasetConfig
+from ddoq.errors import DamagedArchiveError, LabelNamesError, NoColumnError
 from ddoq.image_rules import UnreadableImageError
-from ddoq.layouts import SPLITS, Encoded, LeftOut, Split, choose_classes, require_test, validation_steps
+from ddoq.layouts import Encoded
+from ddoq.left_out import LeftOut
+from ddoq.parquet_columns import Columns, find_columns
 from ddoq.sources import LocalFile, LocalFolder
+from ddoq.splits import SPLITS, Chosen, Split, choose_words, known_words, word_of_path
 
 Labels = npt.NDArray[np.int32]
 _ROWS_AT_A_TIME: Final = 16
 _NO_LABEL: Final = "rows without a label"
-
-
-class _Feature(BaseModel):
-    names: tuple[str, ...]
-
-
-class _Info(BaseModel):
-    features: dict[str, _Feature | Any]
-
-
-class _HubMetadata(BaseModel):
-    info: _Info
 
 
 @dataclass(frozen=True)
@@ -63,6 +52,11 @@ class Table:
     fingerprint: str
     image_column: str
     n_threads = LocalFolder.n_threads
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the files."""
+        return sum(file.size for file in {part.file for parts in self.parts.values() for part in parts})
 
     def counts(self, split: Split) -> tuple[int, ...]:
         return _count([part.labels for part in self.parts[split]], len(self.class_names))
@@ -95,12 +89,13 @@ class _LabelColumn:
 
     values: tuple[int | str, ...]
     codes: Labels
-    hub_names: tuple[str, ...] | None
+    columns: Columns
 
-    def name(self, value: int | str) -> str | None:
-        if self.hub_names is None:
+    def name(self, value: int | str, config: DatasetConfig) -> str | None:
+        names = config.label_names or self.columns.hub_names
+        if names is None:
             return str(value)
-        return self.hub_names[value] if isinstance(value, int) and 0 <= value < len(self.hub_names) else None
+        return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 
 def open_table(
@@ -125,110 +120,112 @@ def open_table(
         DamagedArchiveError: not readable as Parquet.
         NoClassesError, OneClassError, UnknownClassError, EmptyClassError: as for `choose_classes`.
     """
-    by_split = _split_files(files, left_out)
-    columns = {split: [_read_labels(file, config) for file in by_split[split]] for split in SPLITS}
-    natural = _natural_order([column for split in SPLITS for column in columns[split]])
-    counts = {split: _count_names(columns[split]) for split in SPLITS}
-    names = choose_classes(counts, natural, config.class_names, left_out)
-    labels = {split: [_to_labels(column, names, left_out) for column in columns[split]] for split in SPLITS}
+    by_split = _split_files(files, config, left_out)
+    columns = {split: [_read_labels(file, config) for file in by_split.files[split]] for split in by_split.files}
+    every_column = [column for found in columns.values() for column in found]
+    images = _image_column(every_column, left_out)
+    classes = _classes(every_column, config)
+    counts = {split: _count_names(columns[split], classes) for split in SPLITS}
+    names = choose_classes(counts, classes.natural, config.class_names, left_out)
+    labels = {split: [_to_labels(column, names, classes, left_out) for column in columns[split]] for split in columns}
     held_out = not counts["test"]
     if held_out:
-        by_split["test"] = by_split["train"]
+        by_split.files["test"] = by_split.files["train"]
         labels["train"], labels["test"] = _hold_out(labels["train"], [every] * len(names))
     require_test(sum(_count(labels["test"], len(names))), every)
-    if validation_every:
-        by_split["validation"] = by_split["train"]
+    if not validation_every:
+        labels.pop("validation", None)
+    elif "validation" in labels:
+        require_validation(sum(_count(labels["validation"], len(names))))
+    else:
+        by_split.files["validation"] = by_split.files["train"]
         steps = validation_steps(names, _count(labels["train"], len(names)), validation_every)
         labels["train"], labels["validation"] = _hold_out(labels["train"], steps)
-    parts = {split: _parts(by_split[split], rows) for split, rows in labels.items()}
-    return Table(names, parts, held_out, _fingerprint(files), config.image_column)
+    parts = {split: _parts(by_split.files[split], rows) for split, rows in labels.items()}
+    return Table(names, parts, held_out, by_split.chosen.mark(_fingerprint(files, by_split.told_by_folder)), images)
 
 
-def _split_files(files: Mapping[str, LocalFile], left_out: LeftOut) -> dict[Split, list[LocalFile]]:
-    stems = {name: PurePosixPath(name).name for name in sorted(files)}
-    found: dict[Split, list[LocalFile]] = {
-        split: [files[name] for name, stem in stems.items() if stem.startswith(split)] for split in SPLITS
-    }
-    if not any(found.values()):
-        return {"train": [files[name] for name in stems], "test": []}
-    for name, stem in stems.items():
-        if not stem.startswith(SPLITS):
+@dataclass(frozen=True)
+class _Files:
+    """Files by split; `told_by_folder` are the words of those whose own names say nothing, by name."""
+
+    files: dict[Split, list[LocalFile]]
+    chosen: Chosen
+    told_by_folder: Mapping[str, str]
+
+
+def _split_files(files: Mapping[str, LocalFile], config: DatasetConfig, left_out: LeftOut) -> _Files:
+    """Sort the files into splits by their names; one file alone is for training, whatever it is called."""
+    words = {name: word_of_path(name, known_words(config.splits)) for name in sorted(files)}
+    present = set(filter(None, words.values()))
+    chosen = choose_words(config.splits, present) if len(files) > 1 or config.splits else Chosen({})
+    left_out.remark(*chosen.remarks)
+    found: dict[Split, list[LocalFile]] = {"train": [], "test": []}
+    for name, word in words.items():
+        if (split := chosen.split_of(word)) is None:
             left_out.add("Parquet files named neither train nor test", name)
-    return found
+        else:
+            found.setdefault(split, []).append(files[name])
+    told = {name: word for name, word in words.items() if word and not PurePosixPath(name).name.startswith(word)}
+    return _Files(found, chosen, told if chosen.words else {})
 
 
 def _read_labels(file: LocalFile, config: DatasetConfig) -> _LabelColumn:
     with _parquet(file) as parquet:
-        schema = parquet.schema_arrow
-        _require_column(schema, config.image_column, _is_image_type, "bytes of image files")
-        _require_column(schema, config.label_column, _is_label_type, "integers or text")
-        column = parquet.read([config.label_column], use_threads=False).column(0)
+        columns = find_columns(parquet.schema_arrow, config)
+        column = parquet.read([columns.label], use_threads=False).column(0)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         encoded = pc.dictionary_encode(column).combine_chunks()
         values = tuple(encoded.dictionary.to_pylist())
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        names = _hub_names(schema, config.label_column)
-        if names is None and all(isinstance(value, int) for value in values):
-            names = file.hub_names.get(config.label_column)
-        return _LabelColumn(values, codes, names)
+        if columns.hub_names is None and all(isinstance(value, int) for value in values):
+            columns = replace(columns, hub_names=file.hub_names.get(columns.label))
+        return _LabelColumn(values, codes, columns)
 
 
-def _require_column(schema: Any, name: str, is_usable: Any, wanted: str) -> None:
-    if schema.names.count(name) != 1:
-        raise NoColumnError(f"there is no column {name!r} in {schema.names}; name it in the dataset's config")
-    if not is_usable(schema.field(name).type):
-        raise NoColumnError(f"column {name!r} is of type {schema.field(name).type}, where {wanted} are needed")
+def _image_column(columns: Sequence[_LabelColumn], left_out: LeftOut) -> str:
+    found = {column.columns.image for column in columns}
+    if len(found) > 1:
+        raise NoColumnError(f"images are in columns {sorted(found)} of different Parquet files; name them alike")
+    for column in columns:
+        left_out.remark(*column.columns.remarks)
+    return found.pop()
 
 
-def _is_image_type(kind: Any) -> bool:
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _is_image_type(kind.field("bytes").type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_label_type(kind: Any) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _hub_names(schema: Any, column: str) -> tuple[str, ...] | None:
-    text = (schema.metadata or {}).get(b"huggingface")
-    if text is None:
-        return None
-    try:
-        feature = _HubMetadata.model_validate_json(text).info.features.get(column)
-    except ValidationError as error:
-        raise DamagedArchiveError("the key 'huggingface' of the Parquet schema is damaged; write it again") from error
-    return feature.names if isinstance(feature, _Feature) else None
-
-
-def _natural_order(columns: Sequence[_LabelColumn]) -> tuple[str, ...]:
-    values = {value: name for column in columns for value in column.values if (name := column.name(value)) is not None}
+def _classes(columns: Sequence[_LabelColumn], config: DatasetConfig) -> ClassLabels:
+    """Name the classes of all values, each known by its text."""
+    values = {value: column.name(value, config) for column in columns for value in column.values}
     if len({type(value) for value in values}) > 1:
         raise NoColumnError("labels are integers in one Parquet file and text in another; write them alike")
-    return tuple(dict.fromkeys(values[value] for value in sorted(values)))
+    if config.label_names and any(isinstance(value, str) for value in values):
+        raise LabelNamesError("dataset.label_names names integers, and the label column is text; leave label_names out")
+    named = {str(value): values[value] for value in sorted(values)}
+    return map_classes(named, config, in_order=all(isinstance(value, int) for value in values))
 
 
-def _count_names(columns: Sequence[_LabelColumn]) -> dict[str, int]:
+def _count_names(columns: Sequence[_LabelColumn], classes: ClassLabels) -> dict[str, int]:
     counts: dict[str, int] = {}
     for column in columns:
         rows = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values))
         for value, n in zip(column.values, rows.tolist(), strict=True):
-            if (name := column.name(value)) is not None:
+            if (name := classes.class_of.get(str(value))) is not None:
                 counts[name] = counts.get(name, 0) + n
     return counts
 
 
-def _to_labels(column: _LabelColumn, names: Sequence[str], left_out: LeftOut) -> Labels:
+def _to_labels(column: _LabelColumn, names: Sequence[str], classes: ClassLabels, left_out: LeftOut) -> Labels:
     """Replace codes by positions in `names`, -1 for rows without a label and for classes that are not there."""
     position = {name: i for i, name in enumerate(names)}
-    unnamed = [i for i, value in enumerate(column.values) if column.name(value) is None]
+    reasons = [classes.left_out.get(str(value)) for value in column.values]
+    for code, reason in enumerate(reasons):
+        if reason == NOT_MAPPED:
+            left_out.add(reason, str(column.values[code]), int((column.codes == code).sum()))
+    unnamed = [code for code, reason in enumerate(reasons) if reason == NO_NAME]
     n_without = int(np.isin(column.codes, [-1, *unnamed]).sum())
     if n_without:
         left_out.add(_NO_LABEL, "an empty label", n_without)
-    of_code = [position.get(column.name(value) or "", -1) for value in column.values]
+    of_code = [position.get(classes.class_of.get(str(value), ""), -1) for value in column.values]
     return np.array([*of_code, -1], dtype=np.int32)[column.codes]  # code -1 takes the last
 
 
@@ -254,8 +251,8 @@ def _parts(files: Sequence[LocalFile], labels: Sequence[Labels]) -> tuple[Part, 
     return tuple(Part(file, start, rows) for file, start, rows in zip(files, starts, labels, strict=False))
 
 
-def _fingerprint(files: Mapping[str, LocalFile]) -> str:
-    lines = (f"{name}\n{files[name].size}\n{files[name].tag}\n" for name in sorted(files))
+def _fingerprint(files: Mapping[str, LocalFile], told_by_folder: Mapping[str, str]) -> str:
+    lines = (f"{name}\n{files[name].size}\n{files[name].tag}\n{told_by_folder.get(name, '')}" for name in sorted(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

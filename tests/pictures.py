@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import zstandard
 from PIL import Image
 
 from ddoq.sources import Access
@@ -58,9 +59,31 @@ def write_tar(file: Path, files: dict[str, bytes], mode: str = "w") -> str:
     return file.as_uri()
 
 
+def write_tar_zst(file: Path, files: dict[str, bytes]) -> str:
+    """Write a tar packed by Zstandard; answer its URI."""
+    uri = write_tar(file, files)
+    file.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(file.read_bytes()))
+    return uri
+
+
 def write_folder(folder: Path, files: dict[str, bytes]) -> str:
     """Write a folder of class folders; answer its URI."""
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder.as_uri()
+
+
+def samples(n, label=lambda i: str(i % 2), ending="cls"):
+    """Members of a WebDataset tar, images and labels by turns."""
+    files = {}
+    for i in range(n):
+        files[f"{i:04d}.png"] = png(i % 2, i)
+        files[f"{i:04d}.{ending}"] = label(i).encode()
+    return files
+
+
+def labelled_table(n, header="file_name,label", label=lambda i: "ab"[i % 2], folder="images/"):
+    """A folder of images and a CSV that labels them."""
+    rows = [header, *(f"{folder}{i:02d}.png,{label(i)}" for i in range(n))]
+    return {f"{folder}{i:02d}.png": png(i % 2, i) for i in range(n)} | {"labels.csv": "\n".join(rows).encode()}

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ddoq.config import DatasetConfig
@@ -16,7 +18,9 @@ from ddoq.errors import (
 )
 from ddoq.sources import Access, LocalFile, S3Folder, open_source
 from jobs.artifacts import make_s3_client
-from tests.pictures import members, png, write_zip
+from tests.pictures import members, png, write_tar, write_tar_zst, write_zip
+
+ENDS = ("cls", "png")
 
 
 @pytest.fixture
@@ -47,10 +51,16 @@ def zipped(tmp_path, files):
     return (tmp_path / "x.zip").read_bytes()
 
 
-def all_samples(dataset):
-    def must_be_good(image):
-        raise AssertionError(image)
+def must_be_good(image):
+    raise AssertionError(image)
 
+
+def labels_of(dataset):
+    samples = dataset.samples("train", 16, must_be_good)
+    return {sample.key: dataset.class_names[sample.label] for sample in samples}
+
+
+def all_samples(dataset):
     samples = dataset.samples("train", 16, must_be_good)
     return [(sample.key, hashlib.sha256(sample.image.numpy().tobytes()).hexdigest()) for sample in samples]
 
@@ -74,6 +84,34 @@ def test_a_prefix_gives_the_same_samples_as_a_zip_and_fetches_no_object_up_front
     assert all_samples(dataset) == all_samples(
         open_dataset(DatasetConfig(uri=zipped_uri), replace(access, file_roots=(tmp_path,)))
     )
+
+
+@pytest.mark.parametrize("write", [write_tar, write_tar_zst], ids=["tar", "tar.zst"])
+def test_webdataset_shards_below_a_prefix_are_fetched_and_read(write, put, access, tmp_path):
+    for shard in range(2):
+        files = {f"{i}.{end}": png(i % 2, i) if end == "png" else b"%d" % (i % 2) for i in range(6) for end in ENDS}
+        write(tmp_path / "x", files)
+        uri = put(f"sets/shards/train-{shard}.tar", (tmp_path / "x").read_bytes()).rpartition("/")[0]
+    dataset = open_dataset(DatasetConfig(uri=uri, label_names=("even", "odd")), access)
+    assert dataset.counts == {"train": (5, 5), "test": (1, 1)}
+    assert labels_of(dataset)["train-1.tar/1.png"] == "odd"
+
+
+def test_a_csv_below_a_prefix_labels_the_images_beside_it(put, access):
+    for i in range(6):
+        put(f"sets/labelled/{i}.png", png(i % 2, i))
+    rows = "filename,class\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(6))
+    uri = put("sets/labelled/labels.csv", rows.encode()).rpartition("/")[0]
+    dataset = open_dataset(DatasetConfig(uri=uri, test_share=0.34), access)
+    assert labels_of(dataset) == {"0.png": "a", "1.png": "b", "2.png": "a", "3.png": "b"}
+
+
+def test_parquet_in_nested_folders_below_a_prefix_is_read(put, access, tmp_path):
+    for split in ("train", "test"):
+        pq.write_table(pa.table({"img": [png(i, 0) for i in (0, 1)], "label": ["a", "b"]}), tmp_path / "x")
+        uri = put(f"sets/hub/default/{split}/0000.parquet", (tmp_path / "x").read_bytes())
+    dataset = open_dataset(DatasetConfig(uri=uri.partition("/default")[0]), access)
+    assert dataset.counts == {"train": (1, 1), "test": (1, 1)}
 
 
 def test_an_object_is_downloaded_once_for_each_content(put, access):

@@ -7,18 +7,20 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import zstandard
 
 from ddoq.containers import ENCRYPTED, OTHER_COMPRESSION, is_parquet, open_container
 from ddoq.errors import DamagedArchiveError, DatasetChangedError, NotAnArchiveError
 from ddoq.image_rules import UnreadableImageError
 from ddoq.sources import LINK, SPECIAL_FILE, open_source
-from tests.pictures import access_to, write_tar, write_zip
+from tests.pictures import access_to, write_tar, write_tar_zst, write_zip
 
 FILES = {f"class/{i}.png": bytes([i]) * (100 + 200 * i) for i in range(9)}
 WRITERS = {
     "zip": lambda path: write_zip(path, FILES),
     "tar": lambda path: write_tar(path, FILES),
     "tar.gz": lambda path: write_tar(path, FILES, "w:gz"),
+    "tar.zst": lambda path: write_tar_zst(path, FILES),
 }
 
 
@@ -89,7 +91,7 @@ def test_an_archive_that_was_replaced_after_the_listing_is_refused(archive):
 )
 def test_what_is_no_archive_is_refused_and_the_kinds_that_are_read_are_named(content, tmp_path):
     (tmp_path / "data.zip").write_bytes(content)
-    with pytest.raises(NotAnArchiveError, match=r"'data.zip' is neither a zip, a tar, a tar.gz nor Parquet"):
+    with pytest.raises(NotAnArchiveError, match=r"'data.zip' is neither a zip, a tar, a tar.gz, a tar.zst nor Parquet"):
         open_container(local(tmp_path / "data.zip"))
 
 
@@ -197,3 +199,68 @@ def test_the_tag_of_a_zipped_file_changes_with_its_content_alone(tmp_path):
 def test_parquet_is_known_by_its_first_bytes(tmp_path):
     (tmp_path / "x").write_bytes(io.BytesIO(b"PAR1....").getvalue())
     assert is_parquet(local(tmp_path / "x"))
+
+
+def test_several_zstandard_frames_and_what_may_be_skipped_are_one_tar(tmp_path):
+    write_tar(tmp_path / "plain", FILES)
+    data, pack = (tmp_path / "plain").read_bytes(), zstandard.ZstdCompressor(write_checksum=True).compress
+    skipped = struct.pack("<II", 0x184D2A53, 5) + b"notes"
+    (tmp_path / "data").write_bytes(pack(data[:1000]) + skipped + pack(data[1000:]) + pack(b""))
+    assert refusals(tmp_path / "data") == dict.fromkeys(FILES)
+
+
+def test_zstandard_that_needs_more_memory_than_is_given_is_refused(tmp_path):
+    parameters = zstandard.ZstdCompressionParameters(window_log=28)
+    write_tar(tmp_path / "plain", FILES)
+    packed = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    (tmp_path / "data").write_bytes(packed.compress((tmp_path / "plain").read_bytes()) + packed.flush())
+    with pytest.raises(DamagedArchiveError, match=r"damaged|window of at most 128 MiB"):
+        entries(tmp_path / "data")
+
+
+def test_a_second_zstandard_frame_that_needs_more_memory_is_refused_before_the_first_is_unpacked(tmp_path):
+    write_tar(tmp_path / "plain", FILES)
+    greedy = zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters(window_log=28)
+    ).compressobj()
+    first = zstandard.ZstdCompressor().compress((tmp_path / "plain").read_bytes())
+    (tmp_path / "data").write_bytes(first + greedy.compress(bytes(9)) + greedy.flush())
+    with pytest.raises(DamagedArchiveError, match="window of at most 128 MiB"):
+        entries(tmp_path / "data")
+
+
+def test_a_tar_zst_that_claims_to_unpack_to_terabytes_is_refused_before_it_is_unpacked(tmp_path):
+    info = tarfile.TarInfo("a/x.png")
+    info.size = 2**42
+    (tmp_path / "data").write_bytes(zstandard.ZstdCompressor().compress(info.tobuf(tarfile.GNU_FORMAT)))
+    with pytest.raises(DamagedArchiveError, match="over 200 times"):
+        entries(tmp_path / "data")
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+def test_every_truncation_of_a_tar_zst_is_refused(checksum, tmp_path):
+    write_tar(tmp_path / "plain", FILES)
+    pack = zstandard.ZstdCompressor(write_checksum=checksum).compress
+    data = pack((tmp_path / "plain").read_bytes())
+    for length in range(9, len(data)):
+        (tmp_path / "data").write_bytes(data[:length])
+        with pytest.raises((DamagedArchiveError, NotAnArchiveError)):
+            entries(tmp_path / "data")
+
+
+def test_a_flipped_byte_in_zstandard_is_noticed(tmp_path):
+    write_tar_zst(tmp_path / "data", FILES)
+    data = bytearray((tmp_path / "data").read_bytes())
+    data[-2] ^= 1  # in the checksum
+    (tmp_path / "data").write_bytes(data)
+    with pytest.raises(DamagedArchiveError):
+        entries(tmp_path / "data")
+
+
+def test_zstandard_of_countless_empty_blocks_is_refused(tmp_path):
+    write_tar(tmp_path / "plain", FILES)
+    packed = zstandard.ZstdCompressor().compress((tmp_path / "plain").read_bytes())
+    empty = zstandard.ZstdCompressor(write_content_size=False).compress(b"")
+    (tmp_path / "data").write_bytes(packed + empty * 20_000)
+    with pytest.raises(DamagedArchiveError, match="very small blocks"):
+        entries(tmp_path / "data")

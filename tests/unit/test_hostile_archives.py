@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddoq.archive_bounds import LONG_NAME, MAX_MEMBERS
 from ddoq.config import DatasetConfig
-from ddoq.containers import ENCRYPTED, LONG_NAME, MAX_MEMBERS, OTHER_COMPRESSION
+from ddoq.containers import ENCRYPTED, OTHER_COMPRESSION
 from ddoq.datasets import open_dataset
 from ddoq.errors import DatasetError, TooManyFilesError
 from ddoq.image_rules import BadImage

@@ -1,14 +1,18 @@
 import pytest
 
+from ddoq.class_folders import sort_folders
+from ddoq.dataset_config import DatasetConfig
 from ddoq.errors import DamagedArchiveError, EmptyClassError, NoClassesError, OneClassError, UnknownClassError
-from ddoq.layouts import LeftOut, lay_out, list_images
+from ddoq.layouts import lay_out, list_images
+from ddoq.left_out import LeftOut
 from ddoq.sources import LINK, Entry, Member
 
 
-def laid_out(names, class_names=None, every=5, validation_every=None):
-    left_out = LeftOut()
+def laid_out(names, class_names=None, every=5, validation_every=None, **fields):
+    left_out, config = LeftOut(), DatasetConfig(uri="file:///x", class_names=class_names, **fields)
     listing = list_images([Entry(Member(name, 1)) for name in names], left_out)
-    return lay_out(listing.members, class_names, every, left_out, validation_every), left_out.sentences()
+    labelled = sort_folders(listing, config, left_out)
+    return lay_out(labelled, config, every, left_out, validation_every), left_out.sentences()
 
 
 def names_in(layout, split):

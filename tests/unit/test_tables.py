@@ -6,7 +6,14 @@ import pytest
 
 from ddoq.config import DatasetConfig
 from ddoq.datasets import open_dataset
-from ddoq.errors import DamagedArchiveError, EmptyClassError, NoColumnError, OneClassError, UnknownClassError
+from ddoq.errors import (
+    DamagedArchiveError,
+    EmptyClassError,
+    LabelNamesError,
+    NoColumnError,
+    OneClassError,
+    UnknownClassError,
+)
 from tests.pictures import access_to, png
 
 HUB_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -214,3 +221,75 @@ def test_places_of_a_split_are_those_of_the_whole_over_files_and_row_groups(plac
     assert len(whole) == sum(dataset.counts["train"]) == 16
     found = [(sample.key, sample.label) for sample in dataset.stream("train", 8, places=places)]
     assert found == whole[places.start : places.stop]
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        (["img", "labels"], ("img", "labels")),
+        (["picture", "fine_label"], ("picture", "fine_label")),
+        (["image", "class"], ("image", "class")),
+    ],
+)
+def test_the_only_column_that_fits_is_taken_and_said(columns, found, tmp_path):
+    dataset = opened(write(tmp_path / "x.parquet", table_of(["a", "b"] * 5).rename_columns(columns)), tmp_path)
+    assert dataset.class_names == ("a", "b")
+    taken = [(default, name) for default, name in zip(("image", "label"), found, strict=True) if default != name]
+    assert dataset.remarks == tuple(f"There is no column {default!r}; {name!r} was taken" for default, name in taken)
+
+
+def test_of_several_columns_that_fit_none_is_taken(tmp_path):
+    table = table_of(["a", "b"] * 5).append_column("other", pa.array(["x"] * 10)).rename_columns(["image", "x", "y"])
+    with pytest.raises(NoColumnError, match=r"'x', 'y' could be meant; name it by dataset\.label_column"):
+        opened(write(tmp_path / "x.parquet", table), tmp_path)
+
+
+def test_a_column_whose_values_have_names_is_the_label_whatever_other_integers_there_are(tmp_path):
+    table = table_of([0, 1] * 5, names=["ant", "bee"]).append_column("id", pa.array(range(10)))
+    table = table.rename_columns(["image", "kind", "id"])
+    features = {"kind": {"names": ["ant", "bee"], "_type": "ClassLabel"}, "id": {"_type": "Value"}}
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    assert opened(write(tmp_path / "x.parquet", table), tmp_path).class_names == ("ant", "bee")
+
+
+@pytest.mark.parametrize(
+    "images", [pa.array(["a.png"] * 10), pa.array([[b"x"]] * 10), pa.array([{"path": "a.png"}] * 10)], ids=str
+)
+def test_paths_and_lists_of_images_are_refused_with_what_to_do(images, tmp_path):
+    table = pa.table({"image": images, "label": ["a", "b"] * 5})
+    with pytest.raises(NoColumnError, match="neither paths nor lists of images are read; write each image's bytes"):
+        opened(write(tmp_path / "x.parquet", table), tmp_path)
+
+
+def test_large_binary_images_are_read(tmp_path):
+    uri = write(tmp_path / "x.parquet", table_of(["a", "b"] * 5, image_type=pa.large_binary()))
+    assert len(labelled_keys(opened(uri, tmp_path), "train")) == 8
+
+
+def test_names_of_the_config_come_before_those_of_the_hub(tmp_path):
+    uri = write(tmp_path / "x.parquet", table_of([0, 1, 2] * 5, names=["a", "b", "c"]))
+    dataset = opened(uri, tmp_path, label_names=("x", "y"))
+    assert dataset.class_names == ("x", "y")
+    assert dataset.left_out == ("5 rows without a label (such as 'an empty label')",)
+
+
+def test_names_for_integers_are_refused_where_the_column_is_text(tmp_path):
+    with pytest.raises(LabelNamesError):
+        opened(write(tmp_path / "x.parquet", table_of(["a", "b"] * 5)), tmp_path, label_names=("x", "y"))
+
+
+def test_splits_of_files_are_those_that_the_config_names(tmp_path):
+    for name, n in (("train", 3), ("test", 2), ("extra", 1)):
+        write(tmp_path / "data" / f"{name}-0.parquet", table_of(["a", "b"] * n))
+    folder = (tmp_path / "data").as_uri()
+    dataset = opened(folder, tmp_path, splits={"test": "extra"})
+    assert dataset.counts == {"train": (3, 3), "test": (1, 1)}
+    assert dataset.left_out == ("1 Parquet files named neither train nor test (such as 'test-0.parquet')",)
+    config = DatasetConfig(uri=folder, splits={"validation": "extra"})
+    counts = {"train": (3, 3), "test": (2, 2), "validation": (1, 1)}
+    assert open_dataset(config, access_to(tmp_path), 0.1).counts == counts
+
+
+def test_a_single_file_is_for_training_whatever_it_is_called(tmp_path):
+    dataset = opened(write(tmp_path / "test.parquet", table_of(["a", "b"] * 5)), tmp_path)
+    assert dataset.counts == {"train": (4, 4), "test": (1, 1)}
