@@ -232,7 +232,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "DDOQ_S3_ACCESS_KEY": settings.s3_access_key,
         "DDOQ_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
         "DDOQ_KEY_PEPPER": settings.key_pepper.get_secret_value(),
-        "DDOQ_PRIVATE_NETWORKS": f'["{LOOPBACK}"]',
+        "DDOQ_PRIVATE_NETWORKS": LOOPBACK,
     }
 
 
