@@ -214,7 +214,8 @@ def test_a_page_of_many_jobs_is_read_by_an_index(services: Services, which: JobF
         connection.execute(
             text(
                 "INSERT INTO jobs (id, owner, state, stage, config, labels, finished_at) "
-                "SELECT 'job_' || lpad(n::text, 26, '0'), CASE WHEN n % 50 = 0 THEN 'ann' ELSE 'bob' END, 'succeeded', 'package', '{}', "
+                "SELECT 'job_' || lpad(n::text, 26, '0'), CASE WHEN n % 50 = 0 THEN 'ann' ELSE 'bob' END, "
+                "'succeeded', 'package', '{}', "
                 "jsonb_build_object('number', n::text), now() FROM generate_series(1, 5000) AS n"
             )
         )
