@@ -26,13 +26,8 @@ class Presence:
 def read_present(engine: Engine) -> Sequence[Presence]:
     """List the workers that were seen within the last minute, by name."""
     runs = (units.c.worker == workers.c.name) & (units.c.state == UnitState.RUNNING)
-    query = (
-        select(workers, units.c.stage)
-        .select_from(workers.outerjoin(units, runs))
-        .where(workers.c.seen_at > now() - ALIVE)
-        .distinct(workers.c.name)
-        .order_by(workers.c.name, units.c.id)
-    )
+    stage = select(units.c.stage).where(runs).order_by(units.c.id).limit(1).correlate(workers).scalar_subquery()
+    query = select(workers, stage.label("stage")).where(workers.c.seen_at > now() - ALIVE).order_by(workers.c.name)
     with engine.connect() as connection:
         rows = connection.execute(query).all()
     return [Presence(row.name, row.started_at, row.seen_at, Stage(row.stage) if row.stage else None) for row in rows]
