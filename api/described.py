@@ -57,9 +57,18 @@ _OF_STATUS: Mapping[str, tuple[str, ...]] = {
 }
 _FILE = ("Accept-Ranges", "Content-Disposition", "ETag")
 _OF_OPERATION: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("submit_job", "202"): ("Idempotency-Replayed", "Location", "Retry-After"),
-    ("get_job", "200"): ("Retry-After",),
-    ("cancel_job", "202"): ("Retry-After",),
+    ("submit_job", "202"): ("ETag", "Idempotency-Replayed", "Location", "Retry-After"),
+    ("retry_job", "202"): ("ETag", "Idempotency-Replayed", "Location", "Retry-After"),
+    ("get_job", "200"): ("ETag", "Preference-Applied", "Retry-After"),
+    ("get_job", "304"): ("ETag", "Preference-Applied", "Retry-After"),
+    ("inspect_job", "200"): ("ETag", "Preference-Applied", "Retry-After"),
+    ("inspect_job", "304"): ("ETag", "Preference-Applied", "Retry-After"),
+    ("list_jobs", "200"): ("Link",),
+    ("list_events", "200"): ("Link",),
+    ("cancel_job", "200"): ("ETag",),
+    ("cancel_job", "202"): ("ETag", "Retry-After"),
+    ("create_upload", "201"): ("Location",),
+    ("download_artifact", "307"): ("Location",),
     ("inspect_artifact", "200"): _FILE,
     ("inspect_artifact", "304"): ("ETag",),
     ("download_artifact", "200"): _FILE,
@@ -76,7 +85,12 @@ _READ: Mapping[str, tuple[str, ...]] = {
 }
 """Headers that an operation reads by hand."""
 
-_NAMED_BY: Mapping[str, str] = {"JobView": "job_id", "CreatedKey": "key_id"}
+_NAMED_BY: Mapping[str, str] = {
+    "JobView": "job_id",
+    "CreatedKey": "key_id",
+    "UploadView": "upload_id",
+    "EndpointWithSecret": "endpoint_id",
+}
 """The parameter that takes the `id` of a view."""
 
 _NEXT: Mapping[str, tuple[str, str]] = {"list_jobs": ("cursor", "next_cursor"), "list_events": ("after", "next_after")}
@@ -114,6 +128,8 @@ def _add_read_headers(operation: Operation) -> None:
 
 def _add_headers(operation: Operation, status: str, answer: dict[str, Any]) -> None:
     names = {"X-Request-ID", *_OF_STATUS.get(status, ()), *_OF_OPERATION.get((operation.id, status), ())}
+    if operation.description.get("security"):
+        names |= {"RateLimit", "RateLimit-Policy"}
     references = {name: {"$ref": f"#/components/headers/{name}"} for name in sorted(names)}
     answer["headers"] = {**references, **answer.get("headers", {})}
 

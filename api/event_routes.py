@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Reader
+from api.errors import TooManyStreamsError
 from api.listing import MAX_PAGE_EVENTS, next_page
 from api.openapi import problems
 from api.paths import JobId
@@ -52,7 +53,7 @@ Accept = Annotated[str, Header(alias="Accept", description=f"`{MEDIA_TYPE}` asks
     operation_id="list_events",
     summary="List or follow what happened to a job",
     response_model=EventPage,
-    responses={**_STREAM, **problems(401, 403, 404, 410, 422, 429)},
+    responses={**_STREAM, **problems(401, 403, 404, 410, 422, TooManyStreamsError)},
 )
 def list_events(
     caller: Reader,

@@ -21,6 +21,8 @@ _KEY = {
     **NEW_KEY,
     "created_at": _AT,
     "revoked_at": None,
+    "expires_at": None,
+    "last_used_at": None,
 }
 _EVENT = {"sequence": 1, "at": _AT, "kind": "queued", "data": {}}
 _ARTIFACT = {
@@ -28,6 +30,7 @@ _ARTIFACT = {
     "size_bytes": 4096,
     "sha256": _SHA256,
     "media_type": "application/zip",
+    "expires_at": None,
     "download_url": f"{_PATH}/artifacts/archive.zip",
 }
 
@@ -45,6 +48,8 @@ def _job() -> dict[str, Any]:
         "started_at": None,
         "finished_at": None,
         "priority": "normal",
+        "labels": {"team": "vision"},
+        "retried_from": None,
         "queue_position": 1,
         "queue_deadline_at": None,
         "timeout_s": None,
@@ -61,6 +66,7 @@ def _job() -> dict[str, Any]:
             "events": f"{_PATH}/events",
             "artifacts": f"{_PATH}/artifacts",
             "cancel": f"{_PATH}/cancel",
+            "retry": f"{_PATH}/retry",
         },
     }
 

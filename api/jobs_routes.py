@@ -16,14 +16,14 @@ from api.paths import JobId
 from api.plan_views import PlanView
 from api.planning import plan_job
 from api.preferences import Preferences, wait_seconds
-from api.problem_codes import REFUSALS
+from api.problem_codes import REFUSALS, UNPLANNED
 from api.ranges import is_known
 from api.services import Services, Using
 from api.shapes import job_path, show_job, tag_of
 from api.views import JobPage, JobRequest, JobView
 from api.waiting import opaque, see_job
 from jobs.admission import admit
-from jobs.errors import JobEndedError
+from jobs.errors import JobEndedError, JobNotEndedError, QueueFullError, QuotaExceededError
 from jobs.options import JobOptions
 from jobs.records import ApiKey, Job, JobState
 from jobs.states import TERMINAL
@@ -33,6 +33,7 @@ from jobs.submitting import Idempotency
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_SECONDS = "2"
+_NO_ROOM = (QueueFullError, QuotaExceededError)
 
 
 IdempotencyKey = Annotated[
@@ -65,7 +66,7 @@ ValidateOnly = Annotated[
     response_description="The job is queued; `Location` says where to watch it.",
     responses={
         200: {"model": PlanView, "description": "What the job would be, by `validate_only`."},
-        **problems(400, 401, 403, 410, 413, 415, 422, 429, 503, *REFUSALS),
+        **problems(400, 401, 403, 410, 413, 415, 422, *REFUSALS, *_NO_ROOM, *UNPLANNED),
     },
     openapi_extra=body_of(JobRequest, REQUEST),
 )
@@ -143,7 +144,10 @@ async def get_job(
     summary="Cancel a job",
     status_code=202,
     response_description="The job is `cancelling`: it stops at its next batch.",
-    responses={200: {"model": JobView, "description": "The job is cancelled."}, **problems(401, 403, 404, 409, 410)},
+    responses={
+        200: {"model": JobView, "description": "The job is cancelled."},
+        **problems(401, 403, 404, 410, JobEndedError),
+    },
 )
 def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) -> JobView:
     """Stop a job. One that has succeeded, failed or expired is refused; one that is cancelled stays so."""
@@ -159,7 +163,7 @@ def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) 
     summary="Try a job again",
     status_code=202,
     response_description="Another job is queued; `Location` says where to watch it.",
-    responses=problems(401, 403, 404, 409, 410, 422, 429),
+    responses=problems(401, 403, 404, 410, 422, *REFUSALS, *_NO_ROOM, JobNotEndedError),
 )
 def retry_job(
     caller: Writer,
@@ -181,7 +185,7 @@ def retry_job(
     operation_id="delete_job",
     summary="Delete a job",
     status_code=204,
-    responses=problems(401, 403, 404, 409, 410),
+    responses=problems(401, 403, 404, 410, JobNotEndedError),
 )
 def delete_job(caller: Writer, job_id: JobId, using: Using) -> None:
     """Delete a job that has ended, its config, labels, events and files; from now on it is answered with 410."""

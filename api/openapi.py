@@ -18,6 +18,7 @@ from api.views import JobRequest, NewKey
 from api.webhook_views import EndpointPatch, NewEndpoint, Rotation
 from ddoq.config import DistillConfig
 from ddoq.errors import DdoqError
+from jobs.errors import RateLimitedError
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -59,7 +60,7 @@ def problems(*answers: int | type[DdoqError]) -> dict[int | str, dict[str, Any]]
         answers: A status, for the codes that any such operation answers with; or a kind of error, for its own code.
     """
     found: dict[int | str, dict[str, Any]] = {}
-    for answer in answers:
+    for answer in (*answers, RateLimitedError) if 401 in answers else answers:  # whoever has a key is counted
         status = answer if isinstance(answer, int) else status_of(answer)
         described = found.setdefault(status, {"description": HTTPStatus(status).phrase, "content": _PROBLEM})
         if not isinstance(answer, int):

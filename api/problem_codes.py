@@ -18,10 +18,15 @@ from api.errors import (
 )
 from api.problems import STATUSES, status_of, title_of, write_problem
 from ddoq.errors import (
+    AddressRefusedError,
     BucketNotAllowedError,
     ConfigError,
+    DatasetError,
     DatasetNotFoundError,
+    DatasetUriError,
     DdoqError,
+    HostNotAllowedError,
+    HubNotAllowedError,
     LabelsTooLargeError,
     OutsideRootsError,
     PriorNotAllowedError,
@@ -33,7 +38,12 @@ from ddoq.errors import (
     kinds_of_error,
 )
 from jobs.errors import (
+    DeliveryNotFoundError,
     IdempotencyMismatchError,
+    InspectionBusyError,
+    InspectionFailedError,
+    InspectionLimitError,
+    JobDeletedError,
     JobNotFoundError,
     KeyNotFoundError,
     KeyRejectedError,
@@ -42,6 +52,8 @@ from jobs.errors import (
     StorageFullError,
     StorageRefusedError,
     StorageUnavailableError,
+    UploadNotFoundError,
+    WebhookNotFoundError,
 )
 
 _USUAL: Mapping[int, tuple[type[DdoqError], ...]] = {
@@ -54,8 +66,11 @@ _USUAL: Mapping[int, tuple[type[DdoqError], ...]] = {
 """What every operation that describes a status means by it, beside the kinds of error that it names itself."""
 
 _OF_PARAMETERS: Mapping[str, tuple[type[DdoqError], ...]] = {
-    "job_id": (JobNotFoundError,),
+    "job_id": (JobNotFoundError, JobDeletedError),
     "key_id": (KeyNotFoundError,),
+    "upload_id": (UploadNotFoundError,),
+    "endpoint_id": (WebhookNotFoundError,),
+    "message_id": (DeliveryNotFoundError,),
     "name": (ArtifactNotFoundError,),
     "cursor": (CursorError,),
     "Idempotency-Key": (IdempotencyMismatchError,),
@@ -77,9 +92,13 @@ _ANYWHERE: tuple[type[DdoqError], ...] = (
 """What no operation describes on its own."""
 
 REFUSALS: tuple[type[DdoqError], ...] = (
+    AddressRefusedError,
     BucketNotAllowedError,
     ConfigError,
     DatasetNotFoundError,
+    DatasetUriError,
+    HostNotAllowedError,
+    HubNotAllowedError,
     LabelsTooLargeError,
     OutsideRootsError,
     PriorNotAllowedError,
@@ -90,6 +109,14 @@ REFUSALS: tuple[type[DdoqError], ...] = (
     UnknownSchemeError,
 )
 """What a config can be refused with before it is run."""
+
+UNPLANNED: tuple[type[DdoqError], ...] = (
+    *(kind for kind in kinds_of_error() if issubclass(kind, DatasetError) and kind not in {DatasetError, *REFUSALS}),
+    InspectionBusyError,
+    InspectionFailedError,
+    InspectionLimitError,
+)
+"""What looking at a dataset can end with beside those."""
 
 
 def kinds_by_code() -> dict[str, type[DdoqError]]:

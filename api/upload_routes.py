@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.auth import Reader, Writer
 from api.bodies import json_body
+from api.errors import DatabaseUnavailableError, TooManyBodiesError
 from api.openapi import body_of, problems
 from api.paths import UploadId
 from api.receiving import content_length, pieces, require_digest
@@ -27,7 +28,15 @@ from api.upload_views import (
     show_upload,
     upload_path,
 )
-from jobs.errors import PartError
+from jobs.errors import (
+    NoUploadUrlsError,
+    PartConflictError,
+    PartError,
+    StorageUnavailableError,
+    TooManyUploadsError,
+    UploadFinishedError,
+    UploadInUseError,
+)
 from jobs.multipart import URL_SECONDS
 from jobs.records import Upload
 from jobs.upload_parts import MOST_PARTS, part_bytes, part_size
@@ -41,6 +50,8 @@ _BYTES: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_CONFLICTS = (PartConflictError, UploadFinishedError)
+_AWAY = (DatabaseUnavailableError, StorageUnavailableError, TooManyBodiesError)
 EXAMPLE = {"filename": "flowers.zip", "size_bytes": 60_270_631}
 
 
@@ -59,7 +70,7 @@ class UploadPaging(BaseModel):
     summary="Begin an upload",
     status_code=201,
     response_description="The upload, open; `Location` says where to look at it.",
-    responses=problems(400, 401, 403, 413, 415, 422, 429, 507),
+    responses=problems(400, 401, 403, 413, 415, 422, 507, TooManyUploadsError),
     openapi_extra=body_of(UploadRequest, EXAMPLE),
 )
 def create_upload(
@@ -92,7 +103,7 @@ def list_uploads(caller: Reader, paging: Annotated[UploadPaging, Query()], using
     "/{upload_id}",
     operation_id="get_upload",
     summary="Look at an upload",
-    responses=problems(401, 403, 404, 503),
+    responses=problems(401, 403, 404, *_AWAY),
 )
 def get_upload(caller: Reader, upload_id: UploadId, using: Using) -> UploadWithParts:
     """Tell which parts are there, so that a client that was cut off sends only the others."""
@@ -105,7 +116,7 @@ def get_upload(caller: Reader, upload_id: UploadId, using: Using) -> UploadWithP
     operation_id="send_upload",
     summary="Send the whole file",
     response_description="The upload, ready.",
-    responses=problems(401, 403, 404, 408, 409, 411, 413, 422, 503, 507),
+    responses=problems(401, 403, 404, 408, 411, 413, 422, 507, *_CONFLICTS, *_AWAY),
     openapi_extra=_BYTES,
 )
 async def send_upload(request: Request, caller: Writer, upload_id: UploadId, using: Using) -> UploadView:
@@ -121,7 +132,7 @@ async def send_upload(request: Request, caller: Writer, upload_id: UploadId, usi
     operation_id="send_part",
     summary="Send a part",
     response_description="The part, which is there now.",
-    responses=problems(401, 403, 404, 408, 409, 411, 413, 422, 503),
+    responses=problems(401, 403, 404, 408, 411, 413, 422, *_CONFLICTS, *_AWAY),
     openapi_extra=_BYTES,
 )
 async def send_part(request: Request, caller: Writer, upload_id: UploadId, number: Number, using: Using) -> PartView:
@@ -143,7 +154,7 @@ async def send_part(request: Request, caller: Writer, upload_id: UploadId, numbe
     "/{upload_id}/parts/{number}/url",
     operation_id="sign_part_url",
     summary="Get a URL to send a part past this server",
-    responses=problems(401, 403, 404, 409, 411, 422, 503),
+    responses=problems(401, 403, 404, 411, 422, NoUploadUrlsError, *_CONFLICTS, *_AWAY),
 )
 def sign_part_url(caller: Writer, upload_id: UploadId, number: Number, using: Using) -> PartUrl:
     """Sign a URL of the object store, for an hour and for a body of exactly `size_bytes`."""
@@ -157,7 +168,7 @@ def sign_part_url(caller: Writer, upload_id: UploadId, number: Number, using: Us
     operation_id="complete_upload",
     summary="Let an upload be its parts",
     response_description="The upload, ready.",
-    responses=problems(400, 401, 403, 404, 413, 415, 422, 503, 507),
+    responses=problems(400, 401, 403, 404, 413, 415, 422, 507, *_CONFLICTS, *_AWAY),
     openapi_extra=body_of(Completion, {}),
 )
 def complete_upload(
@@ -176,7 +187,7 @@ def complete_upload(
     operation_id="delete_upload",
     summary="Delete an upload",
     status_code=204,
-    responses=problems(401, 403, 404, 409, 503),
+    responses=problems(401, 403, 404, UploadInUseError, *_AWAY),
 )
 def delete_upload(caller: Writer, upload_id: UploadId, using: Using) -> None:
     """Delete what was sent, or give up what was begun; refused while a job that has not ended uses it."""

@@ -11,7 +11,7 @@ from jobs.usage import Usage, read_usage
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 
-@router.get("", operation_id="get_usage", summary="See what you have used", responses=problems(401, 403, 429))
+@router.get("", operation_id="get_usage", summary="See what you have used", responses=problems(401, 403))
 def get_usage(caller: Reader, using: Using) -> UsageView:
     """Add up one's own jobs of the last 30 days, and show beside it what one may use."""
     return show_usage(read_usage(using.engine, caller.owner))

@@ -22,9 +22,12 @@ from api.webhook_views import (
     NewEndpoint,
     Rotation,
 )
+from ddoq.errors import AddressRefusedError
+from jobs.errors import TooManyWebhooksError, WebhookDisabledError, WebhookUrlError
 from jobs.webhook_records import DeliveryState, Endpoint
 from jobs.webhooks import EndpointChange
 
+_UNSENDABLE = (AddressRefusedError, WebhookUrlError)
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
 
 
@@ -44,7 +47,7 @@ class DeliveryPaging(BaseModel):
     summary="Add a webhook endpoint",
     status_code=201,
     response_description="The endpoint, with its secret, which is shown this once.",
-    responses=problems(400, 401, 403, 409, 413, 415, 422),
+    responses=problems(400, 401, 403, 413, 415, 422, *_UNSENDABLE, TooManyWebhooksError),
     openapi_extra=body_of(
         NewEndpoint, {"url": "https://example.com/hooks/ddoq", "events": ["job.succeeded", "job.failed"]}
     ),
@@ -84,7 +87,7 @@ def get_webhook_endpoint(caller: WebhookManager, endpoint_id: EndpointId, using:
     "/{endpoint_id}",
     operation_id="change_webhook_endpoint",
     summary="Change a webhook endpoint",
-    responses=problems(400, 401, 403, 404, 413, 415, 422),
+    responses=problems(400, 401, 403, 404, 413, 415, 422, *_UNSENDABLE),
     openapi_extra=body_of(EndpointPatch, {"disabled": False}),
 )
 def change_webhook_endpoint(
@@ -136,7 +139,7 @@ def rotate_webhook_secret(
     summary="Send a ping",
     status_code=202,
     response_description="The ping is queued behind what waits; its delivery is in the list.",
-    responses=problems(401, 403, 404, 409),
+    responses=problems(401, 403, 404, WebhookDisabledError),
 )
 def test_webhook_endpoint(caller: WebhookManager, endpoint_id: EndpointId, using: Using) -> DeliveryView:
     """Send a message of the type `ping`, whatever the endpoint wants to hear."""
@@ -168,7 +171,7 @@ def list_webhook_deliveries(
     summary="Send a message again",
     status_code=202,
     response_description="The message is queued again, at the end.",
-    responses=problems(401, 403, 404, 409),
+    responses=problems(401, 403, 404, WebhookDisabledError),
 )
 def redeliver_webhook(
     caller: WebhookManager, endpoint_id: EndpointId, message_id: MessageId, using: Using

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from api.services import Services
 from jobs.keys import Scope
 from jobs.records import Artifact
-from tests.integration.resources import NEVER, OPEN
+from tests.integration.resources import NEVER, OPEN, VALUES
 
 Headers = dict[str, str]
 KeyFor = Callable[..., Headers]
@@ -36,14 +36,15 @@ class Call:
 
     @property
     def parameters(self) -> list[str]:
-        return [one["name"] for one in self.description.get("parameters", ()) if one["in"] == "path"]
+        inside = [one["name"] for one in self.description.get("parameters", ()) if one["in"] == "path"]
+        return [name for name in inside if name not in VALUES]
 
     def body(self) -> Any:
         content = self.description.get("requestBody", {}).get("content", {}).get("application/json", {})
         return content.get("example")
 
     def send(self, client: TestClient, headers: Headers, values: dict[str, str]) -> Any:
-        url = self.path.format(**{name: values.get(name, NEVER[name][0]) for name in self.parameters})
+        url = self.path.format(**{name: values.get(name, NEVER[name][0]) for name in self.parameters}, **VALUES)
         return client.request(self.method, url, headers=headers, json=self.body())
 
 
@@ -67,7 +68,18 @@ def anns(
     """Make one of everything for ann, by the parameter of a path that names it."""
     artifact = make_artifact("secret-name.zip", b"content of ann's")
     key, _ = services.keys.create("ann", "secret-key-name", [Scope.JOBS_READ])
-    return {"job_id": job_id, "name": artifact.name, "key_id": key.id}
+    upload = client.post("/v1/uploads", json={"filename": "secret-upload.zip", "size_bytes": 9}, headers=ann).json()
+    url = {"url": "https://93.184.215.14/secret-path", "events": ["job.succeeded"]}
+    endpoint = client.post("/v1/webhook-endpoints", json=url, headers=ann).json()
+    message = client.post(f"/v1/webhook-endpoints/{endpoint['id']}/test", headers=ann).json()
+    return {
+        "job_id": job_id,
+        "name": artifact.name,
+        "key_id": key.id,
+        "upload_id": upload["id"],
+        "endpoint_id": endpoint["id"],
+        "message_id": message["id"],
+    }
 
 
 def test_every_route_is_described_or_a_page(app: FastAPI) -> None:
