@@ -3,11 +3,10 @@
 import pytest
 from pydantic import SecretStr
 
-from jobs.keys import new_secret
 from jobs.redaction import learn, redact
 from jobs.settings import Settings
 
-KEY = new_secret()
+KEY = "ddoq_0123456789ABCDEFGHIJKLMNOPQ2Fyy18"
 SECRETS = Settings(
     database_url="postgresql://ddoq:database%2Fpassword@host/ddoq",
     broker_url="redis://:broker-password@host/0",
