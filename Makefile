@@ -72,6 +72,10 @@ bench-quantizer: $(READY) ## compare the quantizer with faiss, scikit-learn and 
 bench-claims: $(READY) ## measure how many workers one database serves; OPTIONS="--workers 200 --seconds 60"
 	$(RUN)/python benchmarks/claims.py $(OPTIONS)
 
+.PHONY: bench-api
+bench-api: $(READY) ## compare the API with bare endpoints of one statement; OPTIONS="--jobs 1000 --rounds 1"
+	$(RUN)/python -m benchmarks.api $(OPTIONS)
+
 .PHONY: bench-fan-out
 bench-fan-out: $(READY) ## compare two workers with one at the encode stage
 	$(RUN)/python benchmarks/fan_out.py $(OPTIONS)

@@ -29,7 +29,7 @@ class ClassView(View):
 class DatasetView(View):
     """The dataset as a job would see it."""
 
-    format: str = Field(description="As told by its content.")
+    format: str = Field(description="As told by its content, by the names of `dataset.format`.")
     n_bytes: int = Field(description="Of the images, encoded; of Parquet, of its files.")
     classes: list[ClassView] = Field(description="In label order.")
     held_out: bool = Field(description="Whether the test images were set aside for want of a test split.")

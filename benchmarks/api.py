@@ -1,6 +1,6 @@
 """What the API adds to a bare FastAPI endpoint with one statement: POST, GET and list, many clients at once.
 
-    python benchmarks/api.py [--jobs 1000 100000] [--clients 50] [--seconds 8] [--rounds 3]
+    python -m benchmarks.api [--jobs 1000 100000] [--clients 50] [--seconds 8] [--rounds 3]
 
 PostgreSQL, Valkey and S3 of our own; one uvicorn process of ours and one of `benchmarks/bare_api.py`, whose table holds
 as many rows with the same JSON. In each round each call is made to both in turn, by clients that keep their connection:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from ddoq.containers import Container
-from ddoq.dataset_config import DatasetConfig
+from ddoq.dataset_config import DatasetConfig, Format
 from ddoq.errors import BadImagesError, DatasetChangedError, EmptyClassError
 from ddoq.formats import Arranged, Shares, read_format
 from ddoq.image_rules import MAX_BYTES, TOO_LARGE, Aspect, BadImage, UnreadableImageError
@@ -43,7 +43,7 @@ class Dataset:
     `counts` are images a class, in the order of `class_names`, before any was decoded; `validation` is a split only
     where it was asked for. `held_out` is true when there was no test split, so that every n-th image of each class was
     set aside. `left_out` are sentences on everything that is not used, `remarks` on what was decided where the data
-    could be read in several ways. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in
+    could be read in several ways; `format` is how it is read. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in
     a zip, by ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. `n_bytes`
     are those of all encoded images of all splits; of Parquet, those of its files. Only names and sizes of the images
     are kept in memory.
@@ -58,6 +58,7 @@ class Dataset:
     aspect: Aspect = "crop"
     n_bytes: int = 0
     remarks: tuple[str, ...] = ()
+    format: Format = "folders"
 
     def samples(
         self,
@@ -162,13 +163,15 @@ def open_dataset(config: DatasetConfig, access: Access, validation_share: float 
     if isinstance(images, Arranged):
         reader: Reader = FolderReader(images.container, images.layout)
         names, held_out, n_bytes = images.layout.class_names, images.layout.held_out, images.layout.n_bytes
+        kind = images.format
         counts = {split: tuple(map(len, members)) for split, members in images.layout.members.items()}
     else:
         reader, names, held_out, n_bytes = images, images.class_names, images.held_out, images.n_bytes
+        kind = "parquet"
         counts = {split: images.counts(split) for split in images.parts}
     rest = (*source.left_out, *left_out.sentences())
     mark, remarks = images.fingerprint, left_out.remarks
-    return Dataset(names, counts, held_out, rest, mark, reader, config.aspect, n_bytes, remarks)
+    return Dataset(names, counts, held_out, rest, mark, reader, config.aspect, n_bytes, remarks, kind)
 
 
 def require_images(dataset: Dataset, wanted: Sequence[int]) -> None:

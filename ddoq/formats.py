@@ -33,6 +33,7 @@ class Arranged:
     container: Container
     layout: Layout
     fingerprint: str
+    format: Format
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,10 @@ def read_format(
         if survey.tars and not survey.parquet and _is_wanted("webdataset", survey, config):
             container = _open_shards(source, survey.tars)
             survey = take_survey(container, config)
-    labelled = _label(container, survey, config)
+    kind = _format_of(container, survey, config)
+    labelled = _label(container, survey, config, kind)
     layout = lay_out(labelled, config, shares.test, survey.left_out, shares.validation)
-    return Arranged(container, layout, labelled.fingerprint), survey.left_out
+    return Arranged(container, layout, labelled.fingerprint, kind), survey.left_out
 
 
 def _is_wanted(kind: Format, survey: Survey, config: DatasetConfig) -> bool:
@@ -100,11 +102,10 @@ def _open_shards(folder: Folder, tars: tuple[Member, ...]) -> Shards:
     return Shards(opened)
 
 
-def _label(container: Container, survey: Survey, config: DatasetConfig) -> Labelled:
+def _label(container: Container, survey: Survey, config: DatasetConfig, kind: Format) -> Labelled:
     """Sort the images in by the format that they have, or that the config says."""
     listing, left_out = survey.listing, survey.left_out
     shards = container if isinstance(container, Shards) else None
-    kind = _format_of(container, survey, config)
     survey.leave_out_rest(kind)
     if kind == "webdataset":
         return sort_samples(listing, survey.labels, config, left_out, shards)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ddoq.blocks import plan_blocks
 from ddoq.budgets import Budget, given_budgets
 from ddoq.budgets import require_room as require_images_for
-from ddoq.datasets import Dataset, FolderReader, open_dataset, require_images
+from ddoq.datasets import Dataset, open_dataset, require_images
 from ddoq.errors import DdoqError
 from ddoq.findings import ANSWER, QUESTION, Findings, Question, Refusal, S3Place
 from ddoq.guard import Rules
@@ -24,14 +24,6 @@ from ddoq.sources import Access, StoredObject
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-FORMATS: Final = {
-    "LocalFolder": "folder",
-    "S3Folder": "folder",
-    "ZipContainer": "zip",
-    "TarContainer": "tar",
-    "TarGzContainer": "tar.gz",
-    "Table": "parquet",
-}
 FEW_TESTS: Final = 5  # images of a class, below which its accuracy moves in large steps
 TOO_LARGE: Final = 3  # exit status: memory or disk was not enough
 
@@ -76,12 +68,12 @@ def inspect(question: Question) -> Findings:
         fingerprint=dataset.fingerprint,
     )
     return Findings(
-        format=_format(dataset),
+        format=dataset.format,
         listed=listed,
         n_bytes=dataset.n_bytes,
         n_images=n_images,
         blocks=plan_blocks(config, listed),
-        warnings=tuple(_warnings(dataset, budgets or ())),
+        warnings=(*dataset.remarks, *_warnings(dataset, budgets or ())),
         seconds=round(time.monotonic() - start, 3),
         peak_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     )
@@ -136,12 +128,6 @@ def _require_label_room(question: Question, n_images: dict[str, int], n_classes:
         from ddoq.label_sizes import require_room  # torch
 
         require_room(question.config, n_images, n_classes)
-
-
-def _format(dataset: Dataset) -> str:
-    reader = dataset.reader
-    kind = type(reader.container if isinstance(reader, FolderReader) else reader).__name__
-    return FORMATS.get(kind, kind.lower())
 
 
 def _warnings(dataset: Dataset, budgets: tuple[Budget, ...]) -> Iterator[str]:

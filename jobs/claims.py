@@ -114,7 +114,7 @@ def _prefix(job_id: str, stage: str, index: int, attempt: int) -> str:
 def _starting() -> Select[Any]:
     picked = _best_ready_unit()
     still = jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)])
-    held = select(jobs.c.id, jobs.c.started_at).where(jobs.c.id == picked.c.job_id, still)
+    held = select(jobs.c.id, jobs.c.started_at, jobs.c.labels).where(jobs.c.id == picked.c.job_id, still)
     job = held.with_for_update(key_share=True, of=jobs).cte("job")
     started = _started(picked, job)
     runs = (

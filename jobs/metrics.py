@@ -14,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from ddoq.events import Stage
 from jobs.claims import fixed
-from jobs.records import JobState, UnitState
+from jobs.records import JobState, UnitState, UploadState
 from jobs.rows import now
 from jobs.settings import Settings
 from jobs.states import TERMINAL
-from jobs.tables import jobs, units, workers
+from jobs.tables import jobs, units, uploads, webhook_deliveries, workers
+from jobs.webhook_records import DeliveryState
 
 FRESH_SECONDS: Final = 5.0  # scrapes in between are answered with the same numbers
 OPEN: Final = tuple(state for state in JobState if state not in TERMINAL)
@@ -35,6 +36,8 @@ DATABASE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "ddoq_units": ("stage", "state"),
         "ddoq_oldest_queued_seconds": (),
         "ddoq_workers": (),
+        "ddoq_webhook_deliveries_pending": (),
+        "ddoq_upload_bytes": ("state",),
     }
 )
 """What is counted, by which labels."""
@@ -85,6 +88,8 @@ def _metrics(connection: Connection) -> Sequence[Metric]:
         _gauge("ddoq_units", "Units that wait or are run.", _units(connection)),
         _gauge("ddoq_oldest_queued_seconds", "Age of the oldest queued job.", _oldest(connection)),
         _gauge("ddoq_workers", "Workers seen within a minute.", _workers(connection)),
+        _gauge("ddoq_webhook_deliveries_pending", "Deliveries of webhooks that wait.", _deliveries(connection)),
+        _gauge("ddoq_upload_bytes", "Bytes of uploads, unfinished ones as declared.", _uploads(connection)),
     ]
 
 
@@ -129,3 +134,13 @@ def _oldest(connection: Connection) -> Numbers:
 
 def _workers(connection: Connection) -> Numbers:
     return _counted(connection, select(func.count()).where(workers.c.seen_at > now() - text("interval '1 minute'")))
+
+
+def _deliveries(connection: Connection) -> Numbers:
+    pending = webhook_deliveries.c.state == fixed(DeliveryState.PENDING)
+    return _counted(connection, select(func.count()).where(pending))
+
+
+def _uploads(connection: Connection) -> Numbers:
+    query = select(uploads.c.state, func.coalesce(func.sum(uploads.c.size_bytes), 0)).group_by(uploads.c.state)
+    return {**{(state,): 0.0 for state in UploadState}, **_counted(connection, query)}

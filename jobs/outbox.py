@@ -49,7 +49,8 @@ _ENDED = {
 def announce_end(connection: Connection, job_id: str, state: JobState) -> None:
     """Write down for every endpoint that wants to hear it that a job has ended, in the transaction that ends it."""
     code = case((jobs.c.state == JobState.EXPIRED, literal(QueueDeadlineError.code, Text)), else_=jobs.c.failure_code)
-    ended = select(jobs.c.id, jobs.c.owner, _told(jobs.c.id, jobs.c.state, jobs.c.stage, code).label("data"))
+    told = _told(jobs.c.id, jobs.c.state, jobs.c.stage, jobs.c.labels, code)
+    ended = select(jobs.c.id, jobs.c.owner, told.label("data"))
     connection.execute(_announcing(ended.where(jobs.c.id == job_id).subquery("ended"), _ENDED[state]))
 
 
@@ -58,9 +59,9 @@ def announcing_start(moved: CTE, job: CTE) -> Insert:
 
     Args:
         moved: The job's row as it has become: `id`, `owner`, `stage`.
-        job: The same as it was: `id`, `started_at`. A job that was begun before is not told of again.
+        job: The same as it was: `id`, `started_at`, `labels`. A job that was begun before is not told of again.
     """
-    told = _told(moved.c.id, literal(JobState.RUNNING, Text), moved.c.stage, null())
+    told = _told(moved.c.id, literal(JobState.RUNNING, Text), moved.c.stage, job.c.labels, null())
     begun = select(moved.c.id, moved.c.owner, told.label("data")).join(job, job.c.id == moved.c.id)
     return _announcing(begun.where(job.c.started_at.is_(None)).subquery("begun"), JobEventType.STARTED)
 
@@ -87,12 +88,14 @@ def _told(
     job_id: ColumnElement[str],
     state: ColumnElement[str],
     stage: ColumnElement[str],
+    labels: ColumnElement[Any],
     code: "ColumnElement[Any] | Null",
 ) -> ColumnElement[Any]:
     """Say of a job only what points to it: whoever wants more asks with a key."""
     path = literal("/v1/jobs/", Text) + job_id
     links = {"self": path, "events": path + "/events", "artifacts": path + "/artifacts"}
-    return _object(job_id=job_id, status=state, stage=stage, error_code=cast(code, Text), links=_object(**links))
+    told = {"job_id": job_id, "status": state, "stage": stage, "labels": labels, "error_code": cast(code, Text)}
+    return _object(**told, links=_object(**links))
 
 
 def _object(**parts: ColumnElement[Any]) -> ColumnElement[Any]:

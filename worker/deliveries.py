@@ -11,13 +11,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy.exc import DBAPIError
 
 from ddoq.guard import Rules
+from jobs.logs import start_logs
+from jobs.metrics import serve_metrics
 from jobs.schema import make_engine
 from jobs.settings import Settings, load_settings
 from jobs.webhook_queue import WebhookQueue
-from jobs.webhook_records import Due
+from jobs.webhook_records import Attempt, Due
 from jobs.webhook_secrets import Vault
 from worker.draining import Flag
 from worker.posting import ATTEMPT_SECONDS, post
@@ -50,10 +53,18 @@ class Lane:
 class Deliverer:
     """Takes what is due and posts it, each endpoint on its own."""
 
-    def __init__(self, queue: WebhookQueue, vault: Vault, rules: Rules, seconds: float = ATTEMPT_SECONDS) -> None:
+    def __init__(
+        self,
+        queue: WebhookQueue,
+        vault: Vault,
+        rules: Rules,
+        attempts: Counter | None = None,
+        seconds: float = ATTEMPT_SECONDS,
+    ) -> None:
         self._queue = queue
         self._vault = vault
         self._rules = rules
+        self._attempts = attempts or make_counter(CollectorRegistry())
         self._seconds = seconds
         self._lanes = (Lane(from_failing=False), Lane(from_failing=True))
         self._freed = threading.Event()
@@ -87,26 +98,39 @@ class Deliverer:
 
     def _deliver(self, due: Due) -> None:
         attempt, retry_after = post(due, self._vault, self._rules, self._seconds)
-        outcome = attempt.status or attempt.error
-        log.info("%s to %s: %s in %.1f s", due.message_id, due.endpoint_id, outcome, attempt.seconds)
+        said = attempt.status or attempt.error
+        log.info("%s to %s: %s in %.1f s", due.message_id, due.endpoint_id, said, attempt.seconds)
+        self._attempts.labels(_outcome(attempt)).inc()
         if not self._queue.close(due, attempt, retry_after):
             log.warning("%s was no longer held when its attempt ended; it may come twice", due.endpoint_id)
 
 
-def make_deliverer(settings: Settings) -> Deliverer:
+def make_counter(registry: CollectorRegistry) -> Counter:
+    """Count attempts by their outcome."""
+    return Counter("ddoq_webhook_attempts", "POSTs of webhooks.", ["outcome"], registry=registry)
+
+
+def _outcome(attempt: Attempt) -> str:
+    if attempt.status is None:
+        return "unanswered"
+    return "accepted" if 200 <= attempt.status < 300 else "refused"
+
+
+def make_deliverer(settings: Settings, registry: CollectorRegistry) -> Deliverer:
     """Make a deliverer; it connects to nothing before it runs."""
     engine = make_engine(settings.database_url)
     queue = WebhookQueue(engine, timedelta(days=settings.webhook_failing_days))
-    return Deliverer(queue, Vault(settings.key_pepper), Rules(settings.private_networks))
+    rules = Rules(settings.private_networks)
+    return Deliverer(queue, Vault(settings.key_pepper), rules, make_counter(registry))
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would write URLs, which may hold secrets
-    ending = Flag()
+    settings, registry, ending = load_settings(), CollectorRegistry(), Flag()
+    start_logs(settings, "deliveries")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    make_deliverer(load_settings()).run(ending.is_set)
+    serve_metrics(settings, registry)
+    make_deliverer(settings, registry).run(ending.is_set)
 
 
 if __name__ == "__main__":

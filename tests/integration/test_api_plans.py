@@ -40,7 +40,7 @@ def test_a_plan_says_what_the_dataset_is_and_what_the_job_would_be(
     response = plan(client, ann, flowers, images_per_class=[2, 12])
     assert response.status_code == 200, response.text
     found = response.json()
-    assert (found["dataset"]["format"], found["dataset"]["held_out"]) == ("zip", False)
+    assert (found["dataset"]["format"], found["dataset"]["held_out"]) == ("folders", False)
     assert found["dataset"]["classes"][0] == {"name": "cat", "train": 12, "test": 4, "validation": None}
     assert found["dataset"]["n_bytes"] == sum(map(len, members().values()))
     assert "notes.txt" in found["dataset"]["left_out"][0]
@@ -60,7 +60,7 @@ def test_a_plan_of_an_upload_reads_what_its_owner_sent(
     upload = client.post("/v1/uploads", json={}, headers=ann).json()
     assert not wrong_in(plan(client, ann, upload["uri"]), 422, "dataset.not_found")
     client.put(upload["links"]["content"], content=(tmp_path / "flowers.tar.gz").read_bytes(), headers=ann)
-    assert plan(client, ann, upload["uri"]).json()["dataset"]["format"] == "tar.gz"
+    assert plan(client, ann, upload["uri"]).json()["dataset"]["format"] == "folders"
     assert not wrong_in(plan(client, bob, upload["uri"]), 422, "dataset.not_found")
 
 

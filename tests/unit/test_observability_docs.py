@@ -13,6 +13,7 @@ from jobs.keys import Scope
 from jobs.metrics import DATABASE_METRICS
 from jobs.settings import Settings
 from worker.counts import Counts, Outcome
+from worker.deliveries import make_counter
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROW = re.compile(r"^\| `(ddoq_\w+)` \| (\w+) \| ([^|]*)\| (\w+) \|", re.MULTILINE)
@@ -26,6 +27,7 @@ def shown(metric: Metric) -> tuple[str, str]:
 def test_every_metric_is_documented_with_its_kind_and_there_is_no_other() -> None:
     registry = CollectorRegistry()
     registry.register(Counts())
+    make_counter(registry)
     api = ApiMetrics(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")).registry
     served = {shown(metric) for metric in (*registry.collect(), *api.collect())}
     served |= {(name, "gauge") for name in DATABASE_METRICS}

@@ -15,6 +15,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from ddoq.events import Stage
 from ddoq.guard import Rules
 from jobs.leases import Leases
+from jobs.options import JobOptions
 from jobs.records import Failure
 from jobs.rows import lock_job, move
 from jobs.settings import Settings
@@ -66,7 +67,7 @@ class Hurried:
 
     def __init__(self, engine: Engine, vault: Vault, rules: Rules = RULES, seconds: float = 15) -> None:
         self._engine = engine
-        self._deliverer = Deliverer(WebhookQueue(engine, DAYS), vault, rules, seconds)
+        self._deliverer = Deliverer(WebhookQueue(engine, DAYS), vault, rules, seconds=seconds)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._deliverer.run, args=(self._ended.is_set,), daemon=True)
 
@@ -124,7 +125,7 @@ def test_a_job_that_succeeds_is_told_of_at_its_start_and_its_end(
     job = succeed(store, leases)
     started, ended = all_of(deliveries, endpoint)
     links = {part: f"/v1/jobs/{job.id}{end}" for part, end in LINKS.items()}
-    about = {"job_id": job.id, "error_code": None, "links": links}
+    about = {"job_id": job.id, "labels": {}, "error_code": None, "links": links}
     assert (started.type, started.data) == ("job.started", {**about, "status": "running", "stage": "read"})
     assert (ended.type, ended.data) == ("job.succeeded", {**about, "status": "succeeded", "stage": "package"})
 
@@ -182,8 +183,9 @@ def test_only_endpoints_of_the_owner_that_want_to_hear_it_and_are_enabled_hear_o
 def test_all_endpoints_hear_of_a_move_under_one_id(engine: Engine, store: Store, webhooks: Webhooks) -> None:
     for _ in range(3):
         listen(webhooks)
-    store.cancel("ada", store.submit("ada", CONFIG).id)
+    store.cancel("ada", store.submit("ada", CONFIG, JobOptions(labels={"team": "vision"})).id)
     assert rows(engine, "SELECT count(*), count(DISTINCT message_id) FROM webhook_deliveries") == [(3, 1)]
+    assert rows(engine, "SELECT DISTINCT data ->> 'labels' FROM webhook_deliveries") == [('{"team": "vision"}',)]
 
 
 def test_a_move_that_is_rolled_back_leaves_no_delivery(engine: Engine, store: Store, webhooks: Webhooks) -> None:
