@@ -29,12 +29,14 @@ from api.upload_views import (
     upload_path,
 )
 from jobs.errors import (
+    ChecksumError,
     NoUploadUrlsError,
     PartConflictError,
     PartError,
     StorageUnavailableError,
     TooManyUploadsError,
     UploadFinishedError,
+    UploadIncompleteError,
     UploadInUseError,
 )
 from jobs.multipart import URL_SECONDS
@@ -50,6 +52,7 @@ _BYTES: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_PARTS = (ChecksumError, PartError)
 _CONFLICTS = (PartConflictError, UploadFinishedError)
 _AWAY = (DatabaseUnavailableError, StorageUnavailableError, TooManyBodiesError)
 EXAMPLE = {"filename": "flowers.zip", "size_bytes": 60_270_631}
@@ -116,7 +119,7 @@ def get_upload(caller: Reader, upload_id: UploadId, using: Using) -> UploadWithP
     operation_id="send_upload",
     summary="Send the whole file",
     response_description="The upload, ready.",
-    responses=problems(401, 403, 404, 408, 411, 413, 422, 507, *_CONFLICTS, *_AWAY),
+    responses=problems(401, 403, 404, 408, 411, 413, 422, 507, ChecksumError, *_CONFLICTS, *_AWAY),
     openapi_extra=_BYTES,
 )
 async def send_upload(request: Request, caller: Writer, upload_id: UploadId, using: Using) -> UploadView:
@@ -132,7 +135,7 @@ async def send_upload(request: Request, caller: Writer, upload_id: UploadId, usi
     operation_id="send_part",
     summary="Send a part",
     response_description="The part, which is there now.",
-    responses=problems(401, 403, 404, 408, 411, 413, 422, *_CONFLICTS, *_AWAY),
+    responses=problems(401, 403, 404, 408, 411, 413, 422, *_PARTS, *_CONFLICTS, *_AWAY),
     openapi_extra=_BYTES,
 )
 async def send_part(request: Request, caller: Writer, upload_id: UploadId, number: Number, using: Using) -> PartView:
@@ -154,7 +157,7 @@ async def send_part(request: Request, caller: Writer, upload_id: UploadId, numbe
     "/{upload_id}/parts/{number}/url",
     operation_id="sign_part_url",
     summary="Get a URL to send a part past this server",
-    responses=problems(401, 403, 404, 411, 422, NoUploadUrlsError, *_CONFLICTS, *_AWAY),
+    responses=problems(401, 403, 404, 411, 422, PartError, NoUploadUrlsError, *_CONFLICTS, *_AWAY),
 )
 def sign_part_url(caller: Writer, upload_id: UploadId, number: Number, using: Using) -> PartUrl:
     """Sign a URL of the object store, for an hour and for a body of exactly `size_bytes`."""
@@ -168,7 +171,7 @@ def sign_part_url(caller: Writer, upload_id: UploadId, number: Number, using: Us
     operation_id="complete_upload",
     summary="Let an upload be its parts",
     response_description="The upload, ready.",
-    responses=problems(400, 401, 403, 404, 413, 415, 422, 507, *_CONFLICTS, *_AWAY),
+    responses=problems(400, 401, 403, 404, 413, 415, 422, 507, *_PARTS, UploadIncompleteError, *_CONFLICTS, *_AWAY),
     openapi_extra=body_of(Completion, {}),
 )
 def complete_upload(

@@ -43,10 +43,10 @@ class Dataset:
     `counts` are images a class, in the order of `class_names`, before any was decoded; `validation` is a split only
     where it was asked for. `held_out` is true when there was no test split, so that every n-th image of each class was
     set aside. `left_out` are sentences on everything that is not used, `remarks` on what was decided where the data
-    could be read in several ways; `format` is how it is read. `fingerprint` (SHA-256, hex) changes when names, sizes or content change: by CRC in
-    a zip, by ETag in S3, otherwise by modification time. `aspect` is how an oblong image becomes a square. `n_bytes`
-    are those of all encoded images of all splits; of Parquet, those of its files. Only names and sizes of the images
-    are kept in memory.
+    could be read in several ways; `format` is how it is read. `fingerprint` (SHA-256, hex) changes when names, sizes or
+    content change: by CRC in a zip, by ETag in S3, otherwise by modification time. `aspect` is how an oblong image
+    becomes a square. `n_bytes` are those of all encoded images of all splits; of Parquet, those of its files. Only
+    names and sizes of the images are kept in memory.
     """
 
     class_names: tuple[str, ...]

@@ -20,7 +20,7 @@ from ddoq.errors import (
 from ddoq.guard import Rules, literal_address, refusal
 
 FORMS: Final = (
-    "file:///absolute/path or s3://bucket/key, https://host/path, hf://datasets/owner/name@commit or upload://id"
+    "file:///absolute/path, s3://bucket/key, https://host/path, hf://datasets/owner/name@commit or upload://id"
 )
 MOST_FILES: Final = 10_000
 HUB: Final = "https://huggingface.co"

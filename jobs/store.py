@@ -58,6 +58,7 @@ class Store:
 
     def __init__(self, engine: Engine, limits: QueueLimits = UNLIMITED, line: Line | None = None) -> None:
         self._engine = engine
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # saves a round trip before and behind
         self._limits = limits
         self._line = line or Line()
 
@@ -98,14 +99,14 @@ class Store:
         Raises:
             IdempotencyMismatchError: the key came before, with another body.
         """
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             job_id = find_submitted(connection, owner, idempotency)
         return None if job_id is None else self.get(owner, job_id)
 
     def get(self, owner: str, job_id: str) -> Job:
         """Read a job."""
         of_job = _of(owner).where(jobs.c.id == job_id)
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             found = read_jobs(connection, of_job.where(jobs.c.deleted_at.is_(None)), self._line)
             if not found:
                 self._require(connection, owner, job_id)  # says which of both it is
@@ -114,7 +115,7 @@ class Store:
 
     def page(self, owner: str, which: JobFilter, after: str | None, limit: int) -> tuple[list[Job], str | None]:
         """Read up to `limit` jobs, newest first, older than the job `after`; and what to pass as `after` for more."""
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             found = read_jobs(connection, listing(owner, which, after, limit + 1), self._line)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
@@ -123,7 +124,7 @@ class Store:
         queued = select(func.count()).where(
             jobs.c.owner == owner, jobs.c.state == JobState.QUEUED, jobs.c.deleted_at.is_(None)
         )
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             return connection.execute(queued).scalar_one()
 
     def cancel(self, owner: str, job_id: str) -> Job:
@@ -159,7 +160,7 @@ class Store:
         Raises:
             JobNotEndedError: it may still be run.
         """
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             self._require_ended(connection, owner, job_id)
             return read_job(connection, job_id, self._line)
 
@@ -170,7 +171,7 @@ class Store:
     def news(self, owner: str, job_id: str, after: int, limit: int) -> News:
         """Read up to `limit` events behind the sequence number `after`, in order, and whether those are the last."""
         query = select(events).where(events.c.job_id == job_id, events.c.sequence > after)
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             has_ended = self._require(connection, owner, job_id).state in TERMINAL  # asked first: events come with it
             rows = connection.execute(query.order_by(events.c.sequence).limit(limit)).all()
         found = tuple(JobEvent(row.sequence, row.at, row.kind, row.data) for row in rows)
@@ -178,7 +179,7 @@ class Store:
 
     def kept_until(self, owner: str, job_id: str) -> datetime | None:
         """Tell when the job's artifacts are deleted; none until it has ended."""
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             expires_at: datetime | None = self._require(connection, owner, job_id).expires_at
         return expires_at
 
@@ -190,7 +191,7 @@ class Store:
         """
         query = select(artifacts).where(artifacts.c.job_id == job_id).order_by(artifacts.c.name)
         expired = select(jobs.c.expires_at).where(jobs.c.id == job_id, jobs.c.expires_at <= now())
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             self._require(connection, owner, job_id)
             if expired_at := connection.execute(expired).scalar_one_or_none():
                 raise ArtifactExpiredError(f"what job {job_id} made was kept until {expired_at:%Y-%m-%d %H:%M} UTC")

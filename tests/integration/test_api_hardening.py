@@ -12,7 +12,8 @@ from starlette.types import Message
 
 from api.app import create_app
 from api.body_limits import BodyLimit, BodyRule
-from api.problems import HANDLERS
+from api.errors import BodyTimeoutError
+from api.problems import HANDLERS, status_of
 from api.request_id import RequestId
 from api.services import Services
 
@@ -115,7 +116,7 @@ def test_an_upload_may_be_larger(echo: TestClient) -> None:
 
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     status = asyncio.run(_status_of_a_request_without_its_body())
-    assert status == 408
+    assert status == status_of(BodyTimeoutError) == 408
 
 
 async def _status_of_a_request_without_its_body() -> int:

@@ -1,5 +1,6 @@
 """`validate_only`: what a job would be, without one."""
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from jobs import inspecting
 from jobs.artifacts import make_s3_client
 from jobs.keys import Scope
 from jobs.leases import Leases
+from jobs.store import JobFilter
 from tests.job_steps import take
 from tests.pictures import members, write_tar, write_zip
 
@@ -113,7 +115,7 @@ def test_the_estimate_is_what_jobs_alike_took(
     body = {"dataset": {"uri": flowers}, "images_per_class": 2, "prior": PIXELS}
     client.post("/v1/jobs", json=body, headers=ann)
     leases = Leases(services.engine, 60)
-    while services.store.page("ann", None, None, 1)[0][0].state not in {"succeeded"}:
+    while services.store.page("ann", JobFilter(), None, 1)[0][0].state not in {"succeeded"}:
         leases.finish(take(leases))
     with services.engine.begin() as connection:
         connection.execute(
@@ -135,3 +137,10 @@ def test_the_estimate_is_what_jobs_alike_took(
 def test_a_child_sees_no_secret_in_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOQ_KEY_PEPPER", "planted-secret")
     assert "planted-secret" not in str(inspecting._environment(tmp_path))
+
+
+def test_a_look_that_breaks_off_is_told_as_such(
+    client: TestClient, ann: Headers, flowers: str, wrong_in: WrongIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert not wrong_in(plan(client, ann, flowers), 500, "inspection.failed")

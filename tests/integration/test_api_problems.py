@@ -14,7 +14,7 @@ from api.app import create_app
 from api.services import Services
 from jobs.keys import Scope, new_secret
 from jobs.settings import Settings
-from tests.integration.resources import NEVER, OPEN
+from tests.integration.resources import NEVER, OPEN, VALUES
 
 METHODS = {"DELETE", "GET", "PATCH", "POST", "PUT"}
 UNKNOWN_JOB, UNKNOWN_KEY = NEVER["job_id"][0], NEVER["key_id"][0]
@@ -24,7 +24,7 @@ KeyFor = Callable[..., dict[str, str]]
 
 
 def filled(path: str, job_id: str = UNKNOWN_JOB) -> str:
-    return path.format(**{name: value for name, (value, _) in NEVER.items()} | {"job_id": job_id})
+    return path.format(**{name: value for name, (value, _) in NEVER.items()} | VALUES | {"job_id": job_id})
 
 
 def operations(app: FastAPI, *, having: str = "operationId") -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -74,7 +74,8 @@ def test_a_job_that_moves_on_in_the_line_has_another_tag(client: TestClient, ann
     second = client.post("/v1/jobs", json=CONFIG, headers=ann).json()["id"]
     before = tag(client, ann, second)
     client.post(f"/v1/jobs/{job_id}/cancel", headers=ann)
-    assert tag(client, ann, second) != before
+    while tag(client, ann, second) == before:  # within the half second for which a process keeps the line
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("preference", ["wait=1", "wait=0"])

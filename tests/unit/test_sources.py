@@ -22,7 +22,7 @@ def read_all(folder):
     "uri", ["", "data.zip", "/data.zip", "hf:/datasets/a/b", "file:/data.zip", "FTP://x/y", "s3:/b/k", "https:/host/x"]
 )
 def test_an_unknown_scheme_is_refused_and_the_known_ones_are_named(uri, tmp_path):
-    with pytest.raises(UnknownSchemeError, match=r"file:///absolute/path, s3://bucket/key or upload://id"):
+    with pytest.raises(UnknownSchemeError, match=r"file:///absolute/path, s3://bucket/key, https"):
         open_source(uri, access_to(tmp_path))
 
 

@@ -14,7 +14,7 @@ from jobs.errors import UploadFinishedError, UploadNotFoundError
 from jobs.orphans import OrphanScanner
 from jobs.records import Upload, UploadState
 from jobs.settings import Settings
-from jobs.store import Store
+from jobs.store import JobFilter, Store
 from jobs.uploads import NewUpload, Uploads, open_uploads
 from tests.integration.store.test_orphans import AgedStore
 
@@ -94,7 +94,7 @@ def test_a_job_on_an_upload_that_is_not_there_is_not_stored(uploads: Uploads, st
     upload = sent(uploads) if owner == "bob" else uploads.create("ada", NewUpload())
     with pytest.raises(DatasetNotFoundError, match="no complete upload"):
         store.submit(owner, config(upload))
-    assert store.page(owner, None, None, 10)[0] == []
+    assert store.page(owner, JobFilter(), None, 10)[0] == []
 
 
 def test_of_two_who_send_at_once_one_wins_and_the_other_leaves_nothing(uploads: Uploads, objects: ObjectStore) -> None:
@@ -144,7 +144,7 @@ def test_a_worker_reads_an_upload_of_its_jobs_owner(uploads: Uploads, settings: 
             key = uploads.locate(owner, upload_id)
             return StoredObject(lambda: client, settings.s3_bucket, key) if key else None
 
-        return Access((), (), None, tmp_path / owner, find)
+        return Access((), (), None, tmp_path / owner, uploads=find)
 
     uri = f"upload://{upload.id}"
     found = open_source(uri, access("ada"))
