@@ -172,7 +172,7 @@ def compare(servers: Sequence[Server], arguments: argparse.Namespace) -> None:
             server.calls["GET"] = Call(tuple(_get(path + each, secret) for each in ids), 200)
         for title, pace in (("as fast as answers come", 0.0), ("one a second each", 1.0)):
             print(f"\n{n_jobs:,} jobs, {arguments.clients} clients, {title}", flush=True)
-            show(measure(servers, arguments, pace), arguments.seconds)
+            show(measure(engine, servers, arguments, pace), arguments.seconds)
     engine.dispose()
 
 
@@ -194,13 +194,15 @@ def fill(engine: Engine, first: int, last: int) -> None:
 Times = dict[tuple[str, str], list[list[float]]]
 
 
-def measure(servers: Sequence[Server], arguments: argparse.Namespace, pace: float) -> Times:
-    """Answer the seconds that each call took in each round, by call and server."""
+def measure(engine: Engine, servers: Sequence[Server], arguments: argparse.Namespace, pace: float) -> Times:
+    """Answer the seconds that each call took in each round, by call and server; no call sees what others queued."""
     times: Times = defaultdict(list)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         for _ in range(arguments.rounds):
             for call in ("POST", "GET", "list"):
                 for server in servers:
+                    with engine.begin() as connection:
+                        connection.execute(text("DELETE FROM jobs WHERE state = 'queued'"))
                     job = partial(load, server.port, server.calls[call], arguments.clients, arguments.seconds, pace)
                     times[call, server.name].append(pool.submit(job).result())
     return times

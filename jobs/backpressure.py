@@ -11,7 +11,7 @@ from jobs.rows import now
 from jobs.tables import jobs
 
 RATE_SECONDS = 3600  # over which the rate of ended jobs is measured
-_QUEUED = jobs.c.state == JobState.QUEUED
+QUEUED = jobs.c.state == JobState.QUEUED
 LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 5, 600
 
 
@@ -27,10 +27,8 @@ UNLIMITED = QueueLimits()
 AMPLE = 64  # more jobs than are let in at the same moment
 
 
-def has_ample_room(connection: Connection, owner: str, limits: QueueLimits) -> bool:
+def has_ample_room(n_of_owner: int, n_in_all: int, limits: QueueLimits) -> bool:
     """Whether the queue is so far from full that nobody need wait for others who come at the same moment."""
-    of_owner = func.count().filter(jobs.c.owner == owner)
-    n_of_owner, n_in_all = connection.execute(select(of_owner, func.count()).where(_QUEUED)).one()
     return all(
         limit is None or n + AMPLE < limit for n, limit in ((n_of_owner, limits.of_owner), (n_in_all, limits.in_all))
     )
@@ -49,7 +47,7 @@ def require_room(connection: Connection, owner: str, limits: QueueLimits) -> Non
 
 
 def _require(connection: Connection, whose: ColumnElement[bool], limit: int, words: str) -> None:
-    queued = select(func.count()).where(_QUEUED, whose)
+    queued = select(func.count()).where(QUEUED, whose)
     n_queued = connection.execute(queued).scalar_one()
     if n_queued >= limit:
         wait = _wait_seconds(connection, whose, n_queued - limit + 1)

@@ -3,11 +3,14 @@
 Lock order, everywhere: a unit's row, then its job's row. The calls here lock the job's row only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, Row, Select, and_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from ddoq.config import DistillConfig
 from jobs.backpressure import UNLIMITED, QueueLimits
@@ -23,6 +26,8 @@ from jobs.tables import artifacts, events, jobs
 from jobs.tombstones import bury
 
 USUAL = JobOptions()
+_OF_OWNER: ColumnElement[bool] = and_(jobs.c.owner == bindparam("of_owner"), jobs.c.deleted_at.is_(None))
+_ONE = select(*JOB).where(_OF_OWNER, jobs.c.id == bindparam("named"))
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,8 @@ class Store:
 
     def get(self, owner: str, job_id: str) -> Job:
         """Read a job."""
-        of_job = _of(owner).where(jobs.c.id == job_id)
         with self._reading.connect() as connection:
-            found = read_jobs(connection, of_job.where(jobs.c.deleted_at.is_(None)), self._line)
+            found = read_jobs(connection, _ONE, self._line, {"of_owner": owner, "named": job_id})
             if not found:
                 self._require(connection, owner, job_id)  # says which of both it is
                 raise JobNotFoundError(f"there is no job {job_id}")
@@ -116,7 +120,8 @@ class Store:
     def page(self, owner: str, which: JobFilter, after: str | None, limit: int) -> tuple[list[Job], str | None]:
         """Read up to `limit` jobs, newest first, older than the job `after`; and what to pass as `after` for more."""
         with self._reading.connect() as connection:
-            found = read_jobs(connection, listing(owner, which, after, limit + 1), self._line)
+            query, values = listing(owner, which, after, limit + 1)
+            found = read_jobs(connection, query, self._line, values)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
     def n_queued(self, owner: str) -> int:
@@ -213,16 +218,21 @@ class Store:
             raise JobNotEndedError(f"job {job_id} is {state}; cancel it first, or wait for its end")
 
 
-def listing(owner: str, which: JobFilter, after: str | None, limit: int) -> Select[Any]:
-    """Select up to `limit` of an owner's jobs, newest first, older than the job `after`."""
-    wanted: list[ColumnElement[bool]] = [jobs.c.deleted_at.is_(None)]
-    if which.states:
-        wanted.append(jobs.c.state.in_(sorted(which.states)))
-    wanted += [jobs.c.labels.contains({key: value}) for key, value in sorted(which.labels)]
-    if after is not None:
-        wanted.append(jobs.c.id < after)
-    return _of(owner).where(*wanted).order_by(jobs.c.id.desc()).limit(limit)
+def listing(
+    owner: str, which: JobFilter, after: str | None, limit: int
+) -> tuple[Select[tuple[Any, ...]], Mapping[str, Any]]:
+    """Select up to `limit` of an owner's jobs, newest first, older than the job `after`; answer query and values."""
+    labels = {f"label_{number}": {key: value} for number, (key, value) in enumerate(sorted(which.labels))}
+    values = {"of_owner": owner, "states": sorted(which.states), "behind": after, "most": limit, **labels}
+    query = _listing(has_states=bool(which.states), n_labels=len(labels), has_after=after is not None)
+    return query, {name: value for name, value in values.items() if value is not None and value != []}
 
 
-def _of(owner: str) -> Select[Any]:
-    return select(*JOB).where(jobs.c.owner == owner)
+@cache
+def _listing(*, has_states: bool, n_labels: int, has_after: bool) -> Select[tuple[Any, ...]]:
+    wanted = [_OF_OWNER, *(jobs.c.labels.contains(bindparam(f"label_{n}", type_=JSONB)) for n in range(n_labels))]
+    if has_states:
+        wanted.append(jobs.c.state.in_(bindparam("states", expanding=True)))
+    if has_after:
+        wanted.append(jobs.c.id < bindparam("behind"))
+    return select(*JOB).where(*wanted).order_by(jobs.c.id.desc()).limit(bindparam("most", type_=Integer))

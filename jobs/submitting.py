@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import BindParameter, Connection, Interval, Select, Text, bindparam, exists, func, insert, select
 
 from ddoq.config import DistillConfig
-from jobs.backpressure import QueueLimits, has_ample_room, require_room
+from jobs.backpressure import QUEUED, QueueLimits, has_ample_room, require_room
 from jobs.errors import IdempotencyMismatchError
 from jobs.ids import new_job_id
 from jobs.options import JobOptions
-from jobs.quotas import Quota, read_quota, require_quota
+from jobs.quotas import require_quota
 from jobs.records import JobState, UnitState
 from jobs.rows import now
 from jobs.states import EventKind
-from jobs.tables import events, jobs, units
+from jobs.tables import events, jobs, owner_limits, units
 from jobs.tracing import current_traceparent
 from jobs.upload_uses import use_upload
 
@@ -29,6 +29,33 @@ class Idempotency:
 
     key: str
     digest: str
+
+
+def _new(name: str) -> BindParameter[Any]:
+    return bindparam(f"new_{name}", type_=jobs.c[name].type)
+
+
+def _standing() -> Select[int, int, bool]:
+    """Ask how many jobs of an owner are queued, and of all, and whether the owner has a quota."""
+    owner = bindparam("of_owner", type_=Text)
+    has_quota = exists().where(owner_limits.c.owner == owner)
+    return select(func.count().filter(jobs.c.owner == owner), func.count(), has_quota).where(QUEUED)
+
+
+def _insertion() -> Select[Any]:
+    """Write a job, the unit that a worker will begin with, and its first event, in one statement."""
+    of_request = ("idempotency_key", "request_digest", "retried_from", "traceparent")
+    told = ("id", "owner", "stage", "config", "upload_id", "priority", "timeout_seconds", "labels", *of_request)
+    deadline = now() + bindparam("new_queue_deadline", type_=Interval)
+    row = {name: _new(name) for name in told} | {"state": JobState.QUEUED, "n_events": 1, "queue_deadline_at": deadline}
+    unit = {"job_id": _new("id"), "stage": _new("stage"), "index": 0, "of": 1, "state": UnitState.READY}
+    event = {"job_id": _new("id"), "sequence": 1, "kind": EventKind.QUEUED, "data": {}}
+    job = insert(jobs).values(row).returning(jobs.c.id).cte("job")
+    others = (insert(units).values(unit).cte("unit"), insert(events).values(event).cte("event"))
+    return select(job).add_cte(*others)
+
+
+_STANDING, _INSERTION = _standing(), _insertion()  # made once: to make a statement costs more than to run it
 
 
 def let_in(
@@ -48,8 +75,8 @@ def let_in(
         QueueFullError: as many jobs are queued as may be.
         DatasetNotFoundError: its dataset is an upload that is not there.
     """
-    is_limited = read_quota(connection, owner) != Quota()
-    if idempotency or is_limited or not has_ample_room(connection, owner, limits):
+    n_of_owner, n_in_all, has_quota = connection.execute(_STANDING, {"of_owner": owner}).one()
+    if idempotency or has_quota or not has_ample_room(n_of_owner, n_in_all, limits):
         connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
         before = find_submitted(connection, owner, idempotency) if idempotency else None
         if before is not None:
@@ -80,19 +107,14 @@ def find_submitted(connection: Connection, owner: str, idempotency: Idempotency)
 
 
 def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> str:
-    """Write the job, the unit that a worker will begin with, and its first event, in one statement."""
     job_id, first = new_job_id(), config.stages[0]
     columns = {
         **columns,
         "upload_id": use_upload(connection, owner, config.dataset.uri),
         "traceparent": current_traceparent(),
     }
-    row = {"id": job_id, "owner": owner, "state": JobState.QUEUED, "stage": first, "n_events": 1, **columns}
-    unit = {"job_id": job_id, "stage": first, "index": 0, "of": 1, "state": UnitState.READY}
-    event = {"job_id": job_id, "sequence": 1, "kind": EventKind.QUEUED, "data": {}}
-    job = insert(jobs).values(row | {"config": config.model_dump(mode="json")}).returning(jobs.c.id).cte("job")
-    others = (insert(units).values(unit).cte("unit"), insert(events).values(event).cte("event"))
-    connection.execute(select(job).add_cte(*others))
+    told = {"id": job_id, "owner": owner, "stage": first, "config": config.model_dump(mode="json"), **columns}
+    connection.execute(_INSERTION, {f"new_{name}": value for name, value in told.items()})
     return job_id
 
 
@@ -100,7 +122,7 @@ def _columns(options: JobOptions, idempotency: Idempotency | None) -> Mapping[st
     deadline = options.queue_deadline_s
     return {
         "priority": options.priority.level,
-        "queue_deadline_at": now() + timedelta(seconds=deadline) if deadline else None,
+        "queue_deadline": timedelta(seconds=deadline) if deadline else None,
         "timeout_seconds": options.timeout_s,
         "labels": options.labels,
         "idempotency_key": idempotency.key if idempotency else None,

@@ -220,7 +220,8 @@ def test_a_page_of_many_jobs_is_read_by_an_index(services: Services, which: JobF
             )
         )
         connection.execute(text("ANALYZE jobs"))
-        query = listing("ann", which, None, 21).compile(connection)
+        page, values = listing("ann", which, None, 21)
+        query = page.params(**values).compile(connection, compile_kwargs={"render_postcompile": True})
         given = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in query.params.items()}
         plan = connection.exec_driver_sql(f"EXPLAIN {query}", given).scalars().all()
     assert any(f"{index} " in f"{line} " for line in plan), plan
