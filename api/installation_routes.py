@@ -73,18 +73,25 @@ async def get_me(caller: Reader) -> MeView:
         owner=caller.owner,
         scopes=list(caller.scopes),
         created_at=caller.created_at,
+        expires_at=caller.expires_at,
     )
 
 
 @router.get("/limits", operation_id="get_limits", summary="Look at what may be used", responses=problems(401, 403))
 def get_limits(caller: Reader, using: Using) -> LimitsView:
-    """Tell every limit of this installation, and how much of it the caller uses."""
+    """Tell every limit of this installation, and how much of it the caller uses; `/v1/usage` has the owner's quota."""
     settings = using.settings
     return LimitsView(
         queued_jobs=Use(used=using.store.n_queued(caller.owner), limit=settings.max_queued_per_owner),
         queued_jobs_of_all=settings.max_queued,
         event_streams=Use(used=using.streams.n_open(caller.id), limit=STREAMS_A_KEY),
+        reads_per_minute=settings.reads_per_minute,
+        writes_per_minute=settings.writes_per_minute,
         body_bytes=MAX_BODY_BYTES,
+        upload_bytes=settings.max_upload_bytes,
+        upload_bytes_of_owner=settings.upload_bytes_per_owner,
+        open_uploads=settings.max_open_uploads,
+        webhook_endpoints=settings.max_webhook_endpoints,
         page_jobs=MAX_PAGE_JOBS,
         page_events=MAX_PAGE_EVENTS,
         wait_seconds=MAX_WAIT_SECONDS,

@@ -68,6 +68,7 @@ class MeView(View):
     owner: str = Field(description="Whose jobs and keys it sees.")
     scopes: list[str]
     created_at: datetime
+    expires_at: datetime | None = Field(description="It is refused from then on; null for a key that lasts.")
 
 
 class Use(View):
@@ -83,7 +84,13 @@ class LimitsView(View):
     queued_jobs: Use = Field(description="The owner's jobs that are queued.")
     queued_jobs_of_all: int = Field(description="Jobs of all owners together that may be queued.")
     event_streams: Use = Field(description="Streams of events that this key has open on this server.")
-    body_bytes: int = Field(description="Of a request's body, at most.")
+    reads_per_minute: int = Field(description="GET and HEAD requests of the owner; 0 is any number.")
+    writes_per_minute: int = Field(description="All other requests of the owner; 0 is any number.")
+    body_bytes: int = Field(description="Of a request's body, at most, but for uploads.")
+    upload_bytes: int = Field(description="Of one upload, at most.")
+    upload_bytes_of_owner: int = Field(description="Of all uploads of the owner, at most.")
+    open_uploads: int = Field(description="Uploads of the owner that may be unfinished at a time.")
+    webhook_endpoints: int = Field(description="Webhook endpoints that the owner may have.")
     page_jobs: int = Field(description="`limit` of a list of jobs, at most.")
     page_events: int = Field(description="`limit` of a list of events, at most.")
     wait_seconds: int = Field(description="`Prefer: wait`, at most.")

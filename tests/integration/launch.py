@@ -31,9 +31,21 @@ class Launched:
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
 
+    def workers(self) -> list[psutil.Process]:
+        """List the workers' main processes."""
+        return [found for found in self.family() if _command_of(found)[1:3] == ["-m", "worker"]]
+
     def worker(self) -> psutil.Process:
-        """Find the worker's main process."""
-        return next(found for found in self.family() if found.cmdline()[1:3] == ["-m", "worker"])
+        """Find the main process of the first worker."""
+        return self.workers()[0]
+
+
+def _command_of(process: psutil.Process) -> list[str]:
+    """Tell the command of a process, or nothing of one that has just ended."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 def command(data: Path, *more: str) -> list[str]:

@@ -61,6 +61,13 @@ def test_limits_are_told_with_what_is_used_of_them(client: TestClient, ann: Head
     assert shown[0]["event_streams"] == {"used": 0, "limit": 100}
 
 
+def test_limits_are_those_of_the_settings(services: Services, ann: Headers) -> None:
+    limited = services.settings.model_copy(update={"reads_per_minute": 77, "max_upload_bytes": 1234})
+    with TestClient(create_app(limited)) as client:
+        shown = client.get("/v1/limits", headers=ann).json()
+    assert (shown["reads_per_minute"], shown["upload_bytes"]) == (77, 1234)
+
+
 def test_a_caller_who_reaches_the_object_store_is_sent_there(services: Services, ann: Headers, url: str) -> None:
     public = services.settings.model_copy(update={"s3_public_endpoint": services.settings.s3_endpoint})
     app = create_app(public)

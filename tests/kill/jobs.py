@@ -36,6 +36,10 @@ class Jobs:
         """Quick, with a prior that is fitted and a teacher that is taught and labels."""
         return self.quick(teacher=TEACHER, prior=FIT)
 
+    def labelled(self) -> DistillConfig:
+        """Quick, with a teacher that is taught and labels, and nothing that is large to send."""
+        return self.quick(teacher=TEACHER)
+
     def training(self) -> DistillConfig:
         """Some seconds in the stage that trains students, all else quick."""
         return self.quick(students=SLOW_STUDENTS)

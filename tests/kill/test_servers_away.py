@@ -52,7 +52,7 @@ def test_a_job_that_is_submitted_while_the_broker_is_down_runs_when_it_is_back(s
     ids=["late", "trickling", "every third answers 500", "every fourth is cut"],
 )
 def test_a_job_succeeds_over_an_object_store_that_is(service: Service, jobs: Jobs, fault: Fault) -> None:
-    config = jobs.of_all_stages()
+    config = jobs.labelled()
     with service.outside.proxy.spoiling(fault):
         job_id = submit(service, config)
         assert_succeeded(service, job_id, jobs.sha256_undisturbed(config))

@@ -108,7 +108,7 @@ def asleep(processes: Sequence[psutil.Process]) -> Iterator[None]:
 
 def workers(service: Service) -> list[psutil.Process]:
     """List the workers' main processes."""
-    return [found for found in service.launched.family() if found.cmdline()[1:3] == ["-m", "worker"]]
+    return service.launched.workers()
 
 
 def parent_of(process: psutil.Process) -> psutil.Process:
