@@ -9,7 +9,7 @@ MAX_WAIT_SECONDS = 60
 _WAIT = re.compile(r"wait[ \t]*=[ \t]*\"?(\d{1,9})\"?[ \t]*(;.*)?", re.ASCII | re.IGNORECASE)
 
 Preferences = Annotated[
-    list[str] | None,
+    str | None,
     Header(
         alias="Prefer",
         description=f"`wait=SECONDS`, at most {MAX_WAIT_SECONDS}: answer when there is news of the job. With "
@@ -18,9 +18,9 @@ Preferences = Annotated[
 ]
 
 
-def wait_seconds(headers: list[str] | None) -> int | None:
+def wait_seconds(header: str | None) -> int | None:
     """Tell how long the answer may take by `Prefer: wait=N`, bounded; none where it is not said, or not in seconds."""
-    for preference in ",".join(headers or ()).split(","):
+    for preference in (header or "").split(","):
         if match := _WAIT.fullmatch(preference.strip()):
             return min(int(match[1]), MAX_WAIT_SECONDS)
     return None
