@@ -41,10 +41,10 @@ class Launched:
 
 
 def _command_of(process: psutil.Process) -> list[str]:
-    """Tell the command of a process, or nothing of one that has just ended."""
+    """Tell the command of a process, or nothing of one that ended since it was listed."""
     try:
         return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+    except psutil.NoSuchProcess:
         return []
 
 
