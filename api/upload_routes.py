@@ -28,19 +28,19 @@ from api.upload_views import (
     show_upload,
     upload_path,
 )
-from jobs.errors import (
+from jobs.errors import StorageUnavailableError
+from jobs.multipart import URL_SECONDS
+from jobs.records import Upload
+from jobs.upload_errors import (
     ChecksumError,
     NoUploadUrlsError,
     PartConflictError,
     PartError,
-    StorageUnavailableError,
     TooManyUploadsError,
     UploadFinishedError,
     UploadIncompleteError,
     UploadInUseError,
 )
-from jobs.multipart import URL_SECONDS
-from jobs.records import Upload
 from jobs.upload_parts import MOST_PARTS, part_bytes, part_size
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])

@@ -23,7 +23,7 @@ from api.webhook_views import (
     Rotation,
 )
 from ddoq.errors import AddressRefusedError
-from jobs.errors import TooManyWebhooksError, WebhookDisabledError, WebhookUrlError
+from jobs.webhook_errors import TooManyWebhooksError, WebhookDisabledError, WebhookUrlError
 from jobs.webhook_records import DeliveryState, Endpoint
 from jobs.webhooks import EndpointChange
 
