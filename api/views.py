@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FutureDatetime
 
+from api.paging import NextCursor
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.keys import Scope
@@ -112,7 +113,7 @@ class JobPage(View):
     """Jobs, newest first."""
 
     data: list[JobView]
-    next_cursor: str | None = Field(description="Ask again with this as `cursor`; null on the last page.")
+    next_cursor: NextCursor
 
 
 class EventView(View):
