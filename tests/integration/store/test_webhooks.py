@@ -16,10 +16,10 @@ from ddoq.events import Stage
 from ddoq.guard import Rules
 from jobs.leases import Leases
 from jobs.options import JobOptions
-from jobs.records import Failure
+from jobs.records import Failure, JobState
 from jobs.rows import lock_job, move
 from jobs.settings import Settings
-from jobs.states import EventKind, JobState
+from jobs.states import EventKind
 from jobs.store import Store
 from jobs.sweep import Sweeper
 from jobs.webhook_deliveries import Deliveries
