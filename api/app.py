@@ -73,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # api.observing tells of requests
         lifespan=_lifespan,
         middleware=[
             Middleware(RequestId),

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from api.cursors import Cursors
 from api.receiving import Receiver
+from api.shown import ShownJobs
 from api.streams import Streams
 from api.waking import Waker
 from api.watching import Watcher
@@ -38,6 +39,7 @@ class Services:
     settings: Settings
     engine: Engine
     store: Store
+    shown: ShownJobs
     keys: Keys
     objects: ObjectStore
     queue: Queue
@@ -59,16 +61,17 @@ def open_services(settings: Settings) -> Services:
     learn(settings)
     engine = make_engine(settings.database_url)
     queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
-    limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
+    store = Store(engine, QueueLimits(settings.max_queued_per_owner, settings.max_queued), line)
     uploads = open_uploads(engine, settings)
     return Services(
         settings=settings,
         engine=engine,
-        store=Store(engine, limits, line),
+        store=store,
+        shown=ShownJobs(store),
         keys=Keys(engine, settings.key_pepper, settings.key_cache_seconds),
         objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
         queue=queue,
-        waker=Waker(queue),
+        waker=Waker(engine, queue),
         cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
         watcher=Watcher(engine, line),
         streams=Streams(),

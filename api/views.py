@@ -27,7 +27,8 @@ class JobRequest(DistillConfig):
     @property
     def config(self) -> DistillConfig:
         """The config alone."""
-        return DistillConfig.model_validate({name: getattr(self, name) for name in DistillConfig.model_fields})
+        names = DistillConfig.model_fields
+        return DistillConfig.model_construct(_fields_set=set(names), **{name: getattr(self, name) for name in names})
 
     @property
     def digest(self) -> str:
