@@ -88,7 +88,7 @@ def served(stack: Stack) -> Iterator[Served]:
             "DDOQ_S3_ACCESS_KEY": stack.s3_access_key,
             "DDOQ_S3_SECRET_KEY": stack.s3_secret_key,
             "DDOQ_S3_BUCKET": bucket,
-            "DDOQ_DATASET_BUCKETS": f'["{bucket}-data"]',
+            "DDOQ_DATASET_BUCKETS": f"{bucket}-data",
         }
         shard = write_with_webdataset(folder)
         with launch(folder / "data", **variables) as launched, launched.client() as client:
