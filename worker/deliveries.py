@@ -99,7 +99,7 @@ class Deliverer:
 
     def _deliver(self, due: Due) -> None:
         """Make one attempt; log, count and trace it."""
-        attributes = {
+        attributes: dict[str, str | int] = {
             "ddoq.message_id": due.message_id,
             "ddoq.endpoint_id": due.endpoint_id,
             "ddoq.attempt": due.n_attempts + 1,
