@@ -19,6 +19,7 @@ from jobs.logs import start_logs
 from jobs.metrics import serve_metrics
 from jobs.schema import make_engine
 from jobs.settings import Settings, load_settings
+from jobs.tracing import close_tracing, open_tracing, traced
 from jobs.webhook_queue import WebhookQueue
 from jobs.webhook_records import Attempt, Due
 from jobs.webhook_secrets import Vault
@@ -97,10 +98,21 @@ class Deliverer:
         return n_begun
 
     def _deliver(self, due: Due) -> None:
-        attempt, retry_after = post(due, self._vault, self._rules, self._seconds)
+        """Make one attempt; log, count and trace it."""
+        attributes: dict[str, str | int] = {
+            "ddoq.message_id": due.message_id,
+            "ddoq.endpoint_id": due.endpoint_id,
+            "ddoq.attempt": due.n_attempts + 1,
+        }
+        with traced(f"deliver {due.type}", "client", due.traceparent, attributes) as step:
+            attempt, retry_after = post(due, self._vault, self._rules, self._seconds)
+            outcome = _outcome(attempt)
+            step.tell(None, {"ddoq.outcome": outcome})
+            if outcome != "accepted":
+                step.fail(outcome)
         said = attempt.status or attempt.error
         log.info("%s to %s: %s in %.1f s", due.message_id, due.endpoint_id, said, attempt.seconds)
-        self._attempts.labels(_outcome(attempt)).inc()
+        self._attempts.labels(outcome).inc()
         if not self._queue.close(due, attempt, retry_after):
             log.warning("%s was no longer held when its attempt ended; it may come twice", due.endpoint_id)
 
@@ -129,8 +141,10 @@ def main() -> None:
     start_logs(settings, "deliveries")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
+    open_tracing("ddoq-deliveries")
     serve_metrics(settings, registry)
     make_deliverer(settings, registry).run(ending.is_set)
+    close_tracing()
 
 
 if __name__ == "__main__":
