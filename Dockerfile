@@ -11,6 +11,7 @@ COPY jobs jobs
 COPY api api
 COPY worker worker
 COPY cli cli
+COPY ddoq_client ddoq_client
 COPY migrations migrations
 
 FROM base AS api

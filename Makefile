@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-SHIPPED := ddoq jobs api worker cli migrations
+SHIPPED := ddoq ddoq_client jobs api worker cli migrations
 SOURCES := $(SHIPPED) tests benchmarks
 READY := $(VENV)/.ready
 
