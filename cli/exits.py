@@ -78,7 +78,7 @@ class CommandError(click.ClickException):
 
     def __init__(self, message: str, code: Exit = Exit.REFUSED) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.exit_code = code  # type: ignore[misc]  # click's own is one for a whole class
 
 
 class Commands(click.Group):

@@ -11,8 +11,7 @@ from cli.exits import CommandError, Exit, with_hint
 from cli.options import data_option, job_argument, tell
 from cli.progress import accuracy_lines, show_stages
 from cli.service import open_client
-from ddoq_client import Client
-from ddoq_client.views import JobView
+from ddoq_client import Client, Job
 
 
 @click.command()
@@ -29,7 +28,7 @@ def watch(job_id: str, data: Path, as_json: bool) -> None:
             end(follow(client, job_id), as_json)
 
 
-def follow(client: Client, job_id: str) -> JobView:
+def follow(client: Client, job_id: str) -> Job:
     """Show how far each stage is, until the job has ended."""
     with left_running(job_id), show_stages(at.stage for at in client.job(job_id).stages) as bars:
         for job in client.watch(job_id):
@@ -38,7 +37,7 @@ def follow(client: Client, job_id: str) -> JobView:
     return job
 
 
-def follow_in_lines(client: Client, job_id: str) -> JobView:
+def follow_in_lines(client: Client, job_id: str) -> Job:
     """Print the job as it is now and after every change, until it has ended."""
     with left_running(job_id):
         for job in client.watch(job_id):
@@ -58,7 +57,7 @@ def left_running(job_id: str) -> Iterator[None]:
         raise click.exceptions.Exit(Exit.INTERRUPTED) from None
 
 
-def end(job: JobView, as_json: bool) -> None:
+def end(job: Job, as_json: bool) -> None:
     """Tell of a job that has ended: its accuracies, or why it did not succeed.
 
     Raises:
@@ -71,7 +70,7 @@ def end(job: JobView, as_json: bool) -> None:
         click.echo(accuracy_lines(job.figures))
 
 
-def require_success(job: JobView) -> None:
+def require_success(job: Job) -> None:
     """Return if a job succeeded.
 
     Raises:

@@ -169,6 +169,7 @@ def test_a_dataset_is_uploaded(ddoq: Command, services: Services, tmp_path: Path
     assert (sent.sha256, sent.state) == (hashlib.sha256(b"flowers").hexdigest(), "ready")
 
 
+@pytest.mark.timeout(900)  # a minute of one core; more beside other work
 def test_from_images_to_a_student_by_the_command_alone(server_folder: Path, tmp_path: Path) -> None:
     write_zip(tmp_path / "data.zip", members())
     students = {"seeds": 1, "steps": 2, "width": 8, "batch_size": 8}
