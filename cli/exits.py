@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli.words import printable
 from ddoq.errors import ConfigError, DdoqError
 from ddoq_client.errors import (
     ArtifactError,
@@ -116,8 +117,8 @@ def explain(error: DdoqError | ServiceError | ModuleNotFoundError | OSError) -> 
 
 
 def with_hint(sentence: str, hint: str) -> str:
-    """Put below a sentence what to do about it."""
-    return f"{sentence}\nHint: {hint}" if hint else sentence
+    """Put below a sentence of the service what to do about it."""
+    return "\nHint: ".join(printable(text) for text in (sentence, hint) if text)
 
 
 def exit_of(code: str, status: int) -> Exit:

@@ -88,7 +88,7 @@ class StageLines:
     def show(self, stage: str, done: int, total: int) -> None:
         """Say that a stage has begun, or is done, unless that was said."""
         if total:
-            self._say(stage, f"of {total:,}")
+            self._say(stage, f"begins, {total:,} to do")
         if total and done >= total:
             self._say(stage, "done")
 

@@ -5,14 +5,15 @@ from datetime import datetime
 
 
 def in_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Align rows of as many cells each; what would steer a terminal is shown as a mark."""
-    safe = [[_printable(cell) for cell in row] for row in rows]
+    """Align rows of as many cells each."""
+    safe = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in safe)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Show what would steer a terminal, such as an escape in the name of a stranger's file, as a mark."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 

@@ -179,7 +179,7 @@ def test_watching_without_a_terminal_writes_plain_lines_to_stderr() -> None:
     with serve() as site:
         put_job(site)
         ended = run("watch", "job_7", url=site.url)
-    assert ended.stderr == "read of 30\nread done\n"
+    assert ended.stderr == "read begins, 30 to do\nread done\n"
     assert ended.stdout.splitlines()[0].split() == ["contender", "accuracy", "in", "%"]
 
 

@@ -22,7 +22,7 @@ def test_lines_say_once_that_a_stage_has_begun_and_once_that_it_is_done(capsys: 
     lines = StageLines()
     for done, total in ((0, 0), (1, 1200), (700, 1200), (1200, 1200), (1200, 1200)):
         lines.on_event(Event(Stage.ENCODE, done, total))
-    assert capsys.readouterr().err == "encode of 1,200\nencode done\n"
+    assert capsys.readouterr().err == "encode begins, 1,200 to do\nencode done\n"
 
 
 def test_accuracies_are_listed_the_best_first() -> None:
