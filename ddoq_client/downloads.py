@@ -116,6 +116,7 @@ def _fetch(job_id: str, artifact: Artifact, path: Path, on_bytes: OnBytes) -> Fl
     part = part_of(path, artifact.sha256)
     with closing(Unfinished(part)) as unfinished:
         yield from work(lambda: unfinished.recall(artifact.size_bytes))
+        on_bytes(artifact.name, unfinished.n_bytes, artifact.size_bytes)
         yield from _fill(
             f"{path_of('jobs', job_id, 'artifacts')}/{quote(artifact.name)}", artifact, unfinished, on_bytes
         )

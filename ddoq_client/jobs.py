@@ -1,6 +1,7 @@
 """The calls about jobs, as flows."""
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 
 from ddoq_client.errors import ConfigError, WaitTimeoutError
 from ddoq_client.exchange import Page, ask, get, listed, paged, pairs, path_of, read, read_item, send_json
-from ddoq_client.retries import LONG, USUAL, retry_after
+from ddoq_client.retries import LONG, USUAL, Patience, retry_after
 from ddoq_client.steps import Answer, Emit, Emitting, Flow, Pause, Request, work
 from ddoq_client.views import Artifact, Event, JobView, Plan, Priority
 
@@ -80,15 +81,15 @@ def jobs(status: str | Sequence[str], label: Mapping[str, str], limit: int | Non
 
 def watch(job_id: str) -> Emitting[JobView]:
     """Emit a job as it is, then each time when it has changed, until it has ended."""
-    answer = yield from ask(Request("GET", path_of("jobs", job_id)), LONG)
+    answer = yield from ask(Request("GET", path_of("jobs", job_id)))
     while True:
         if answer.status != 304:
             seen = read(JobView, answer)
             yield Emit(seen)
             if seen.has_ended:
                 return
-        tag = answer.headers.get("etag", "*")
-        answer = yield from _held(job_id, WAIT_SECONDS, {"If-None-Match": tag})
+        known = {"If-None-Match": answer.headers["etag"]} if "etag" in answer.headers else {}
+        answer = yield from _held(job_id, WAIT_SECONDS, known, LONG)
 
 
 def wait(job_id: str, timeout_seconds: float | None) -> Flow[JobView]:
@@ -97,23 +98,23 @@ def wait(job_id: str, timeout_seconds: float | None) -> Flow[JobView]:
     Raises:
         WaitTimeoutError: it has not ended in time.
     """
-    ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    seconds = WAIT_SECONDS
+    ends_at = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+    patience = USUAL
     while True:
-        if ends_at is not None:
-            seconds = max(0, min(WAIT_SECONDS, int(ends_at - time.monotonic())))
-        seen = read(JobView, (yield from _held(job_id, seconds, {})))
+        seconds = math.ceil(max(0, min(WAIT_SECONDS, ends_at - time.monotonic())))
+        seen = read(JobView, (yield from _held(job_id, seconds, {}, patience)))
         if seen.has_ended:
             return seen
-        if ends_at is not None and time.monotonic() >= ends_at - 1:
-            raise WaitTimeoutError(f"job {job_id} is {seen.status} after {timeout_seconds:g} seconds")
+        if time.monotonic() >= ends_at:
+            raise WaitTimeoutError(f"job {job_id} is still {seen.status} after {timeout_seconds:g} seconds")
+        patience = LONG if timeout_seconds is None else USUAL
 
 
-def _held(job_id: str, seconds: int, headers: Mapping[str, str]) -> Flow[Answer]:
+def _held(job_id: str, seconds: int, headers: Mapping[str, str], patience: Patience) -> Flow[Answer]:
     """Look at a job when there is news; `seconds` is how long the answer may take."""
     prefer = {"Prefer": f"wait={seconds}", **headers}
     request = Request("GET", path_of("jobs", job_id), headers=prefer, timeout_seconds=seconds + 30.0)
-    answer = yield from ask(request, LONG if seconds == WAIT_SECONDS else USUAL)
+    answer = yield from ask(request, patience)
     if "preference-applied" not in answer.headers:
         yield Pause(retry_after(answer) or POLL_SECONDS)
     return answer

@@ -93,7 +93,7 @@ def sheet_of_job(job_id: str, name: str | None) -> Flow[ContactSheet]:
 
 def _rows(archive: zipfile.ZipFile) -> Mapping[str, list[tuple[float, str]]]:
     """Read weight and file of each image by class, classes in label order."""
-    table = csv.DictReader(io.StringIO(_read(archive, METADATA, MOST_METADATA_BYTES).decode()))
+    table = csv.DictReader(io.StringIO(_read(archive, METADATA, MOST_METADATA_BYTES).decode()), restval="")
     by_label: dict[int, tuple[str, list[tuple[float, str]]]] = {}
     for row in table:
         _, of_class = by_label.setdefault(int(row["label"]), (row["class"], []))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from ddoq_client.errors import NotDdoqError
 from ddoq_client.exchange import judge, path_of, settle, unanswered
-from ddoq_client.retries import LONG
+from ddoq_client.retries import LONG, USUAL, Patience
 from ddoq_client.steps import BrokenError, Emit, Emitting, Flow, Open, Pause, Request, read_chunk
 from ddoq_client.views import Event, Progress
 
@@ -60,9 +60,9 @@ def _frame_of(lines: list[str]) -> Frame | None:
 
 def stream(job_id: str) -> Emitting[Event | Progress]:
     """Emit what has happened to a job and what happens, until it has ended; no event is lost or doubled by a break."""
-    last, n_silent = 0, 0
-    while (yield from _connect(job_id, last)):
-        n_silent += 1
+    last, n_silent, patience = 0, 0, USUAL
+    while (yield from _connect(job_id, last, patience)):
+        n_silent, patience = n_silent + 1, LONG
         broken, frames = None, Frames()
         try:
             while chunk := (yield from read_chunk()):
@@ -77,11 +77,11 @@ def stream(job_id: str) -> Emitting[Event | Progress]:
             yield Pause(AGAIN_SECONDS)
 
 
-def _connect(job_id: str, last: int) -> Flow[bool]:
+def _connect(job_id: str, last: int, patience: Patience) -> Flow[bool]:
     """Ask for the stream behind the event `last`; tell whether there is one."""
     headers = {"Accept": MEDIA_TYPE, "Accept-Encoding": "identity", "Last-Event-ID": str(last)}
     request = Request("GET", path_of("jobs", job_id, "events"), headers=headers)
-    answer = judge((yield from settle(Open(request), LONG)))
+    answer = judge((yield from settle(Open(request), patience)))
     if answer.status == 204:
         return False
     if not answer.headers.get("content-type", "").startswith(MEDIA_TYPE):

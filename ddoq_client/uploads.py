@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
@@ -23,6 +24,10 @@ class Source:
     name: str
     size_bytes: int
     sha256: str
+
+    def n_bytes_of(self, number: int, part_size_bytes: int) -> int:
+        """Tell how large a part is: the last one is shorter."""
+        return min(part_size_bytes, self.size_bytes - (number - 1) * part_size_bytes)
 
     def part(self, number: int, part_size_bytes: int) -> bytes:
         """Read one part, from 1."""
@@ -81,11 +86,13 @@ def _find(source: Source) -> Flow[Upload | None]:
 def _send(source: Source, upload: Upload, on_bytes: OnBytes) -> Flow[None]:
     part_size = upload.part_size_bytes or 0
     missing = missing_parts(upload)
+    done = source.size_bytes - sum(source.n_bytes_of(number, part_size) for number in missing)
+    on_bytes(source.name, done, source.size_bytes)
     for number in missing:
-        body = yield from work(lambda number=number: source.part(number, part_size))  # type: ignore[misc]
+        body = yield from work(partial(source.part, number, part_size))
         place = path_of("uploads", upload.id, "parts", str(number))
         headers = {"Content-Type": "application/octet-stream"}
         request = Request("PUT", place, headers=headers, body=body, timeout_seconds=PART_SECONDS)
         read(Part, (yield from ask(request)))
-        left = sum(1 for other in missing if other > number) * part_size
-        on_bytes(source.name, max(0, source.size_bytes - left), source.size_bytes)
+        done += len(body)
+        on_bytes(source.name, done, source.size_bytes)
