@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ddoq.archive import Recipe, load_archive
 from ddoq.contender_names import DISTILLED
@@ -71,7 +71,7 @@ def _write(student: Student, network: NetworkConfig, recipe: Recipe, output: Pat
         "deviation": json.dumps(recipe.deviation),
     }
     unfinished = output.with_name(f"{output.name}.part")
-    save_file(weights, unfinished, about)
+    unfinished.write_bytes(save(weights, about))
     unfinished.replace(output)
 
 
