@@ -60,6 +60,10 @@ fuzz: $(READY) ## send the API what its description allows and forbids, EXAMPLES
 openapi: $(READY) ## write the description of the API into docs/openapi.json
 	$(RUN)/python -m tests.openapi_snapshot
 
+.PHONY: docs-reference
+docs-reference: $(READY) ## write the reference of the command line into docs/cli.md
+	$(RUN)/python -m tests.cli_reference
+
 .PHONY: openapi-release
 openapi-release: $(READY) ## promise the API as it is: what later changes must not break
 	$(RUN)/python -m tests.openapi_snapshot --release

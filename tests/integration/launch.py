@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from cli.client import Client
-from cli.main import open_client
+from cli.service import open_client
 from cli.up import READY
+from ddoq_client import Client
 
 
 @dataclass(frozen=True)

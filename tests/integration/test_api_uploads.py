@@ -18,8 +18,8 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.services import Services
-from cli.client import Client
 from cli.servers import free_port
+from ddoq_client import Client
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.records import JobState
 from jobs.settings import Settings
