@@ -22,9 +22,9 @@ from botocore.config import Config
 from PIL import Image
 
 import ddoq
-from cli.client import Artifact, Client, Job
 from cli.folder import Endpoint, endpoint_file
 from ddoq.config import DistillConfig
+from ddoq_client import Artifact, Client, Job
 from tests.conftest import Stack
 from tests.integration.launch import launch
 from tests.pictures import png
@@ -99,6 +99,11 @@ def served(stack: Stack) -> Iterator[Served]:
         s3.close()
 
 
+def download_archive(served: Served, folder: Path) -> Path:
+    (file,) = served.client.download(served.job.id, folder, [served.archive.name])
+    return file
+
+
 def keys_below(served: Served, prefix: str) -> list[str]:
     pages = served.s3.get_paginator("list_objects_v2").paginate(Bucket=served.bucket, Prefix=prefix)
     return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
@@ -109,13 +114,13 @@ def sha256(file: Path) -> str:
 
 
 def test_a_shard_written_by_webdataset_is_distilled_from_an_upload(served: Served, tmp_path: Path) -> None:
-    archive = ddoq.load_archive(served.client.download(served.job.id, served.archive, tmp_path))
+    archive = ddoq.load_archive(download_archive(served, tmp_path))
     assert archive.class_names == tuple(NAMES)
     assert archive.labels.tolist() == [0, 0, 1, 1]
 
 
 def test_webdataset_reads_a_shard_of_what_was_distilled(served: Served, tmp_path: Path) -> None:
-    file = served.client.download(served.job.id, served.archive, tmp_path)
+    file = download_archive(served, tmp_path)
     ddoq.write_shard(file, tmp_path / "train.tar")
     samples = list(webdataset.WebDataset(str(tmp_path / "train.tar"), shardshuffle=False).decode("torchrgb"))
     archive = ddoq.load_archive(file)
@@ -156,7 +161,7 @@ def test_a_dataset_that_boto3_stores_is_the_same_as_one_that_is_uploaded(served:
 
 def test_curl_goes_on_with_a_file_of_a_job(served: Served, tmp_path: Path) -> None:
     file, url = tmp_path / "archive.zip", f"/v1/jobs/{served.job.id}/artifacts/archive.zip"
-    whole = served.client.download(served.job.id, served.archive, tmp_path / "whole").read_bytes()
+    whole = download_archive(served, tmp_path / "whole").read_bytes()
     file.write_bytes(whole[:1000])
     curl = ["curl", "-sS", "--fail", "-H", f"Authorization: {served.authorization}", "-C", "-", "-o", str(file)]
     subprocess.run([*curl, served.endpoint.url + url], check=True, timeout=60)
