@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
+from cli.bucket import bucket
 from cli.client import Client, ClientError, Job
 from cli.folder import DEFAULT, Endpoint, endpoint_file
 from cli.keys import keys
@@ -43,6 +44,7 @@ def main() -> None:
 
 
 main.add_command(keys)
+main.add_command(bucket)
 
 
 @main.command()
