@@ -173,6 +173,14 @@ def test_outside_is_what_the_guard_lets_through(source: str) -> None:
 
 
 @every_source
+def test_names_are_asked_of_the_cluster(source: str) -> None:
+    names, _ = of_kind(source, "NetworkPolicy")["servers"]["spec"]["egress"]
+    (peer,) = names["to"]
+    assert peer["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    assert {port["port"] for port in names["ports"]} == {53}
+
+
+@every_source
 def test_the_api_is_asked_by_the_ingress_alone(source: str) -> None:
     policies = of_kind(source, "NetworkPolicy").values()
     ports = [port["port"] for one in policies for rule in one["spec"].get("ingress", ()) for port in rule["ports"]]
