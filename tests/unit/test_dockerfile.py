@@ -84,6 +84,6 @@ def test_every_variable_of_the_service_is_a_setting() -> None:
 
 
 def test_a_build_sees_the_packages_and_what_describes_them_alone() -> None:
-    packages = {name.removesuffix("*") for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
+    packages = {name.rstrip(".*") for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
     assert set(context()) == packages | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
     assert (REPOSITORY / ".dockerignore").read_text().startswith("*\n")
