@@ -34,6 +34,10 @@ test: $(READY) ## run the tests
 	# Two at a time with a core each: threads of their own would wait for one another.
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2
 
+.PHONY: test-image
+test-image: $(READY) ## run the build steps of the Dockerfile without an engine, and a job on what they make; minutes
+	OMP_NUM_THREADS=1 $(RUN)/pytest -m image tests/image
+
 .PHONY: chaos
 chaos: $(READY) ## break a service of four workers for MINUTES (30) and account for each of JOBS (300)
 	OMP_NUM_THREADS=1 $(RUN)/python -m tests.kill.chaos --minutes $(or $(MINUTES),30) --jobs $(or $(JOBS),300) $(OPTIONS)

@@ -48,7 +48,8 @@ ROUTES = (
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    with sweeping(services), services.waker.running():
+    metrics: ApiMetrics = app.state.metrics
+    with sweeping(services, metrics.sweeps.inc), services.waker.running():
         yield
     services.engine.dispose()
     services.rates.close()

@@ -2,6 +2,7 @@
 
 import click
 
+from cli.bucket import bucket
 from cli.completion import completion
 from cli.database import db
 from cli.doctor import doctor
@@ -16,7 +17,7 @@ from cli.watching import watch
 COMMANDS = (
     *(up, distill, fit, train),
     *(upload, submit, watch, list_jobs, show, download, cancel, retry, delete),
-    *(doctor, keys, db, completion),
+    *(doctor, keys, db, bucket, completion),
 )
 EXIT_CODES = "\n".join(("\b", "Exit codes:", *(f"  {code:>3}  {words}" for code, words in MEANINGS.items())))
 

@@ -29,6 +29,7 @@ from worker.posting import ATTEMPT_SECONDS, post
 POLL_SECONDS = 0.5
 AWAY_SECONDS = 2.0  # until a database that does not answer is asked again
 THREADS = 16  # a lane
+ACCEPTED, REFUSED, UNANSWERED = OUTCOMES = ("accepted", "refused", "unanswered")
 
 log = logging.getLogger(__name__)
 
@@ -118,14 +119,17 @@ class Deliverer:
 
 
 def make_counter(registry: CollectorRegistry) -> Counter:
-    """Count attempts by their outcome."""
-    return Counter("ddoq_webhook_attempts", "POSTs of webhooks.", ["outcome"], registry=registry)
+    """Count attempts by their outcome, each from zero on: the first of a series is no increase to Prometheus."""
+    attempts = Counter("ddoq_webhook_attempts", "POSTs of webhooks.", ["outcome"], registry=registry)
+    for outcome in OUTCOMES:
+        attempts.labels(outcome)
+    return attempts
 
 
 def _outcome(attempt: Attempt) -> str:
     if attempt.status is None:
-        return "unanswered"
-    return "accepted" if 200 <= attempt.status < 300 else "refused"
+        return UNANSWERED
+    return ACCEPTED if 200 <= attempt.status < 300 else REFUSED
 
 
 def make_deliverer(settings: Settings, registry: CollectorRegistry) -> Deliverer:

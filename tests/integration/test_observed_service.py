@@ -25,6 +25,7 @@ from tests.conftest import Stack
 from tests.integration.launch import launch
 from tests.integration.otlp import Span, receiver
 from tests.pictures import members, write_zip
+from tests.promql import OF_PROMETHEUS, queries, shown
 from tests.receivers import LOOPBACK, receiving
 
 DATABASE_PASSWORD = "planted-database-password"
@@ -225,6 +226,21 @@ def test_the_api_shows_what_it_was_asked_and_what_the_database_knows(observed: O
     shown = observed.metrics["api"]
     assert 'ddoq_http_requests_total{method="POST",route="/v1/jobs",status="2xx"} 2.0' in shown
     assert 'ddoq_jobs_ended_last_hour{state="succeeded"} 1.0' in shown
+
+
+def test_every_metric_of_a_rule_or_a_panel_is_one_that_the_service_shows(observed: Observed) -> None:
+    labels = shown([*observed.metrics.values()])
+    for query in queries():
+        read = {selected.metric for selected in query.selected} - OF_PROMETHEUS
+        assert read <= set(labels), query.where
+
+
+def test_every_label_of_a_rule_or_a_panel_is_one_that_its_metric_has(observed: Observed) -> None:
+    labels = shown([*observed.metrics.values()])
+    for query in queries():
+        for selected in query.selected:
+            if selected.metric not in OF_PROMETHEUS:
+                assert selected.labels <= labels[selected.metric], (query.where, selected.metric)
 
 
 def test_each_unit_is_a_step_below_the_request_that_asked_for_it(observed: Observed) -> None:
