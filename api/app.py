@@ -25,6 +25,7 @@ from api.hosts import TrustedHosts
 from api.metrics import ApiMetrics
 from api.observing import Observe
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
+from api.pages import assets, jobs_page, sign_in
 from api.problems import HANDLERS
 from api.request_id import RequestId
 from api.services import Services, open_services
@@ -42,6 +43,9 @@ ROUTES = (
     webhook_routes,
     health,
     docs_page,
+    assets,
+    sign_in,
+    jobs_page,
 )
 
 

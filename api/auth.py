@@ -40,10 +40,10 @@ def authenticate(
     try:
         key = _identify(using, bearer)
     except (MissingKeyError, KeyRejectedError) as error:
-        _limit_failures(using, request, error)
+        limit_failures(using, request, error)
         raise
     request.state.key = key
-    _limit_owner(using, request, key)
+    limit_owner(using, request, key)
     require_scopes(key, needed.scopes)
     return key
 
@@ -61,8 +61,12 @@ def _identify(using: Services, bearer: HTTPAuthorizationCredentials | None) -> A
     return using.keys.authenticate(bearer.credentials)
 
 
-def _limit_owner(using: Services, request: Request, key: ApiKey) -> None:
-    """Count a request for the owner, not for the key: who may make keys could make more room."""
+def limit_owner(using: Services, request: Request, key: ApiKey) -> None:
+    """Count a request for the owner, not for the key: who may make keys could make more room.
+
+    Raises:
+        RateLimitedError: the owner sent too many.
+    """
     is_read, settings = request.method in READS, using.settings
     name, limit = ("reads", settings.reads_per_minute) if is_read else ("writes", settings.writes_per_minute)
     rate = using.rates.take(name, key.owner, limit)
@@ -71,8 +75,12 @@ def _limit_owner(using: Services, request: Request, key: ApiKey) -> None:
         raise _limited(rate, f"{name} of {key.owner!r}")
 
 
-def _limit_failures(using: Services, request: Request, error: DdoqError) -> None:
-    """Count a failure for the address that it came from; who has a key is not slowed down by others there."""
+def limit_failures(using: Services, request: Request, error: DdoqError) -> None:
+    """Count a failure for the address that it came from; who has a key is not slowed down by others there.
+
+    Raises:
+        RateLimitedError: too many came from there.
+    """
     address = request.client.host if request.client else ""
     rate = using.rates.take("failures", address, using.settings.failed_logins_per_minute)
     if rate and not rate.is_allowed:

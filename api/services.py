@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.cursors import Cursors
+from api.pages.tokens import SessionTokens
 from api.receiving import Receiver
 from api.streams import Streams
 from api.waking import Waker
@@ -45,6 +46,7 @@ class Services:
     queue: Queue
     waker: Waker
     cursors: Cursors
+    session_tokens: SessionTokens
     watcher: Watcher
     streams: Streams
     public_objects: ObjectStore | None  # under the address at which callers reach it, if they do
@@ -61,6 +63,7 @@ class Services:
 def open_services(settings: Settings) -> Services:
     """Make the drivers; none of them connects before it is used."""
     learn(settings)
+    pepper = settings.key_pepper.get_secret_value().encode()
     engine = make_engine(settings.database_url)
     queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
     limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
@@ -77,7 +80,8 @@ def open_services(settings: Settings) -> Services:
         previews=Previews(engine, objects, kept_json),
         queue=queue,
         waker=Waker(queue),
-        cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
+        cursors=Cursors(pepper),
+        session_tokens=SessionTokens(pepper),
         watcher=Watcher(engine, line),
         streams=Streams(),
         public_objects=_open_public(settings),

@@ -18,7 +18,16 @@ Headers = dict[str, str]
 KeyFor = Callable[..., Headers]
 WrongIn = Callable[[Any, int, str], str]
 
-UNDESCRIBED = {"/docs", "/docs/start.js", "/docs/{name}", "/openapi.json"}
+UNDESCRIBED = {
+    "/docs",
+    "/docs/start.js",
+    "/docs/{name}",
+    "/openapi.json",
+    "/",
+    "/page/{name}",
+    "/sign-in",
+    "/sign-out",
+}
 """Paths that are pages for people, or the description itself."""
 
 

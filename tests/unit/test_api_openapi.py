@@ -11,7 +11,7 @@ import pytest
 
 import api.views
 from api.problem_codes import kinds_by_code
-from api.problems import Problem
+from api.problem_shapes import Problem
 from tests.openapi_snapshot import describe_api
 from tests.unit.test_error_docs import rows
 
