@@ -33,8 +33,12 @@ def cookie_of(browser: Browser) -> str:
     return browser.client.cookies["ddoq_session"]
 
 
-def with_cookie(app: FastAPI, token: str) -> Browser:
-    return Browser(TestClient(app, cookies={"ddoq_session": token}))
+def is_opened_by(browser: Browser, token: str) -> bool:
+    """Whether a token alone opens the list of jobs."""
+    browser.client.cookies.clear()
+    answer = browser.client.get("/", headers={"Cookie": f"ddoq_session={token}"}, follow_redirects=False)
+    assert answer.status_code in {200, 303}
+    return bool(answer.status_code == 200)
 
 
 def test_who_is_not_signed_in_is_asked_to_and_led_back(browser: Browser, ann: Headers) -> None:
@@ -82,19 +86,19 @@ def test_the_cookie_does_not_open_the_api(anns: Browser) -> None:
     assert answer.json()["code"] == "auth.missing_key"
 
 
-def test_a_tampered_cookie_opens_nothing(app: FastAPI, anns: Browser) -> None:
+def test_a_tampered_cookie_opens_nothing(anns: Browser) -> None:
     token = cookie_of(anns)
+    assert is_opened_by(anns, token)
     swapped = "B" if token[10] == "A" else "A"
-    page = with_cookie(app, token[:10] + swapped + token[11:]).open("/")
-    assert page.url.path == "/sign-in"
+    assert not is_opened_by(anns, token[:10] + swapped + token[11:])
 
 
-def test_a_session_that_has_ended_opens_nothing(app: FastAPI, services: Services, ann: Headers) -> None:
+def test_a_session_that_has_ended_opens_nothing(browser: Browser, services: Services) -> None:
     key, _ = services.keys.create("ann", "old", list(Scope))
     ended = services.session_tokens.issue(key.id, time.time() - SESSION_SECONDS - 1)
     fresh = services.session_tokens.issue(key.id, time.time())
-    assert with_cookie(app, ended).open("/").url.path == "/sign-in"
-    assert with_cookie(app, fresh).open("/").url.path == "/"
+    assert not is_opened_by(browser, ended)
+    assert is_opened_by(browser, fresh)
 
 
 def test_a_revoked_key_ends_its_sessions_at_once(browser: Browser, services: Services) -> None:
