@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, RowMapping, select
 
 from ddoq.blocks import FOLDER, Stretch, block_range, cut_codewords
 from ddoq.budgets import given_budgets
@@ -28,12 +27,23 @@ _BLOCK, _LISTED = TypeAdapter(GeneratedBlock), TypeAdapter(ReadManifest)
 
 
 @dataclass(frozen=True)
+class _Unit:
+    """A unit that was begun: part `index` of `of` of its stage, at its latest attempt."""
+
+    stage: Stage
+    is_done: bool
+    index: int
+    of: int
+    attempt: int
+
+
+@dataclass(frozen=True)
 class _Parts:
     """The classes of a job, none until its dataset is read, and the units of its generate stage that were begun."""
 
     job: Job
     class_names: tuple[str, ...]
-    units: Sequence[Row[Any]]
+    units: Sequence[_Unit]
 
 
 class Previews:
@@ -68,17 +78,20 @@ class Previews:
         raise ObjectNotFoundError(f"job {job.id} has no image {codeword} of class {label} in {budget!r} yet")
 
     def _parts(self, job: Job) -> _Parts:
-        begun = (units.c.job_id == job.id, units.c.stage.in_((Stage.READ, Stage.GENERATE)), units.c.attempt > 0)
-        query = select(units.c.stage, units.c.state, units.c.index, units.c.of, units.c.attempt).where(*begun)
+        wanted = (units.c.job_id == job.id, units.c.stage.in_((Stage.READ, Stage.GENERATE)), units.c.attempt > 0)
+        query = select(*(units.c[name] for name in ("stage", "state", "index", "of", "attempt"))).where(*wanted)
         with self._reading.connect() as connection:
-            rows = connection.execute(query.order_by(units.c.index)).all()
-        is_read = any(row.stage == Stage.READ and row.state == UnitState.DONE for row in rows)
-        names = self._listed(job.id, rows).class_names if is_read else ()
-        return _Parts(job, names, [row for row in rows if row.stage == Stage.GENERATE])
+            rows = connection.execute(query.order_by(units.c.index)).mappings().all()
+        begun = [_unit(row) for row in rows]
+        names = self._class_names(job, begun)
+        return _Parts(job, names, [unit for unit in begun if unit.stage is Stage.GENERATE])
 
-    def _listed(self, job_id: str, rows: Sequence[Row[Any]]) -> ReadManifest:
-        attempt = next(row.attempt for row in rows if row.stage == Stage.READ)
-        return self._kept.read(f"{unit_prefix(job_id, Stage.READ, 0, attempt)}/{MANIFEST}", _LISTED)
+    def _class_names(self, job: Job, begun: Sequence[_Unit]) -> tuple[str, ...]:
+        for unit in begun:
+            if unit.stage is Stage.READ and unit.is_done:
+                prefix = unit_prefix(job.id, Stage.READ, unit.index, unit.attempt)
+                return self._kept.read(f"{prefix}/{MANIFEST}", _LISTED).class_names
+        return ()
 
     def _blocks(self, parts: _Parts, budget: str, labels: Collection[int]) -> Iterator[tuple[str, GeneratedBlock]]:
         """Find the complete blocks that hold images of these classes, each with its folder."""
@@ -102,6 +115,11 @@ class Previews:
                 except ObjectNotFoundError:
                     continue
         return None
+
+
+def _unit(row: RowMapping) -> _Unit:
+    is_done = row["state"] == UnitState.DONE
+    return _Unit(Stage(row["stage"]), is_done, row["index"], row["of"], row["attempt"])
 
 
 def _touching(parts: _Parts, cut: Sequence[Stretch], budget: str, labels: Collection[int]) -> Iterator[int]:

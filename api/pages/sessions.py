@@ -49,6 +49,25 @@ def open_session(request: Request, needed: SecurityScopes, using: Using, token: 
         MissingScopeError: the key is not for this page.
         RateLimitedError: its owner, or whoever tries tokens from this address, calls too often.
     """
+    session = _recognise(request, using, token)
+    limit_owner(using, request, session.key)
+    require_scopes(session.key, needed.scopes)
+    return session
+
+
+def glance(request: Request, needed: SecurityScopes, using: Using, token: Token = None) -> Session:
+    """Tell the same for an image of a page: there are many, so the page alone counts against the rate.
+
+    Raises:
+        NoSessionError: as for `open_session`.
+        MissingScopeError: as for `open_session`.
+    """
+    session = _recognise(request, using, token)
+    require_scopes(session.key, needed.scopes)
+    return session
+
+
+def _recognise(request: Request, using: Services, token: str | None) -> Session:
     if token is None:
         raise NoSessionError("sign in with an API key first")
     try:
@@ -57,8 +76,6 @@ def open_session(request: Request, needed: SecurityScopes, using: Using, token: 
         limit_failures(using, request, error)
         raise
     request.state.key, request.state.session = session.key, session
-    limit_owner(using, request, session.key)
-    require_scopes(session.key, needed.scopes)
     return session
 
 
@@ -91,6 +108,7 @@ def _header_of_session(request: Request, session: Annotated[Session, Depends(ope
 
 
 Looking = Annotated[Session, Security(open_session, scopes=[Scope.JOBS_READ.value])]
+Glancing = Annotated[Session, Security(glance, scopes=[Scope.JOBS_READ.value])]
 Preparing = Annotated[Session, Security(open_session, scopes=[Scope.JOBS_WRITE.value])]
 Changing = Annotated[Session, Security(_form_of_session, scopes=[Scope.JOBS_WRITE.value])]
 Sending = Annotated[Session, Security(_header_of_session, scopes=[Scope.JOBS_WRITE.value])]
