@@ -13,7 +13,6 @@ from api.pages.sessions import Glancing, Looking
 from api.paths import JobId
 from api.ranges import is_known
 from api.services import Services, Using
-from ddoq.budgets import budget_names
 from jobs.errors import ArtifactExpiredError, ObjectNotFoundError
 from jobs.records import Artifact, Job
 
@@ -33,16 +32,13 @@ def send_image(
     request: Request, session: Glancing, job_id: JobId, budget: str, label: Number, codeword: Number, using: Using
 ) -> Response:
     """Send one distilled image, which never changes."""
-    job = using.store.get(session.owner, job_id)
-    if budget not in budget_names(job.config):
-        raise ArtifactNotFoundError(f"job {job_id} has no budget {budget!r}")
-    headers = {**KEPT, "ETag": f'"{budget}-{label}-{codeword}"'}
+    artifacts = using.store.artifacts(session.owner, job_id)
+    headers = {**KEPT, "ETag": f'"{label}-{codeword}"'}
     if is_known(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    try:
-        image = read_image(using, job, artifacts_of(using, job), (budget, label, codeword))
-    except ObjectNotFoundError as error:
-        raise ArtifactNotFoundError(str(error)) from error
+    image = read_image(using, job_id, artifacts, (budget, label, codeword))
+    if image is None:
+        image = _read_growing(using, using.store.get(session.owner, job_id), (budget, label, codeword))
     return Response(image, headers=headers, media_type="image/png")
 
 
@@ -69,6 +65,13 @@ def send_file(
 ) -> Response:
     """Send a file to be kept, whole or in ranges, as the API does."""
     return send_artifact(request, using, find_artifact(using, session.owner, job_id, name), range_)
+
+
+def _read_growing(using: Services, job: Job, place: tuple[str, int, int]) -> bytes:
+    try:
+        return using.previews.image(job, *place)
+    except ObjectNotFoundError as error:
+        raise ArtifactNotFoundError(str(error)) from error
 
 
 def artifacts_of(using: Services, job: Job) -> list[Artifact]:

@@ -7,11 +7,11 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from api.errors import ArtifactNotFoundError
 from api.services import Services
 from ddoq.budgets import budget_names
 from ddoq.config import DistillConfig
 from ddoq.image_index import ImageIndex
-from jobs.errors import ObjectNotFoundError
 from jobs.previews import Previews
 from jobs.records import Artifact, Job
 from jobs.states import TERMINAL
@@ -103,22 +103,23 @@ def find_images(using: Services, job: Job, artifacts: Sequence[Artifact], budget
     return None if job.state in TERMINAL else Growing(using.previews, job, budget)
 
 
-def read_image(using: Services, job: Job, artifacts: Sequence[Artifact], place: tuple[str, int, int]) -> bytes:
-    """Read the PNG of an image, by budget, class label and number.
+def read_image(
+    using: Services, job_id: str, artifacts: Sequence[Artifact], place: tuple[str, int, int]
+) -> bytes | None:
+    """Read the PNG of an image of an archive, by budget, class label and number; None where there is no archive yet.
 
     Raises:
-        ObjectNotFoundError: there is none, or not yet.
+        ArtifactNotFoundError: the archive has no such image.
     """
-    budget, label, codeword = place
-    images = find_images(using, job, artifacts, budget)
-    if isinstance(images, Growing):
-        return using.previews.image(job, budget, label, codeword)
-    classes = images.index.classes if images else ()
-    if images is None or label >= len(classes) or codeword >= len(classes[label].sizes):
-        raise ObjectNotFoundError(f"job {job.id} has no image {codeword} of class {label} in {budget!r}")
-    (archive,) = (artifact for artifact in artifacts if artifact.name == images.index.archive)
-    start = classes[label].offsets[codeword]
-    return b"".join(using.objects.open_range(archive.key, start, start + classes[label].sizes[codeword] - 1))
+    by_name, (budget, label, codeword) = {artifact.name: artifact for artifact in artifacts}, place
+    found = by_name.get(f"{budget}-{INDEX}") or by_name.get(INDEX)
+    if found is None:
+        return None
+    index = using.kept_json.read(found.key, _INDEX)
+    if label >= len(index.classes) or codeword >= len(index.classes[label].sizes):
+        raise ArtifactNotFoundError(f"job {job_id} has no image {codeword} of class {label}")
+    start, size = index.classes[label].offsets[codeword], index.classes[label].sizes[codeword]
+    return b"".join(using.objects.open_range(by_name[index.archive].key, start, start + size - 1))
 
 
 def arrange(images: Images, config: DistillConfig, budget: str, sought: str, page: int) -> Gallery:

@@ -26,6 +26,7 @@ from api.paths import JobId
 from api.services import Services, Using
 from api.shapes import show_job
 from ddoq.budgets import budget_names
+from ddoq.events import Stage
 from jobs.errors import JobEndedError
 from jobs.forecasts import forecast_rest
 from jobs.records import Artifact, Job, JobState
@@ -77,6 +78,7 @@ def see_job(
         standing=standing(view),
         timing=_timing(using, job, now),
         is_open=job.state not in TERMINAL,
+        is_growing=any(each.stage is Stage.GENERATE and each.status != "done" for each in view.stages),
         budgets=budget_names(job.config),
         sweep=accuracies_of_sweep(job.config, job.figures),
         whole=whole,
@@ -98,7 +100,7 @@ def see_class(
 ) -> Response:
     """Show all images of one class."""
     job = using.store.get(session.owner, job_id)
-    chosen = _choose(job, budget)
+    chosen = choose_budget(job, budget)
     images = find_images(using, job, artifacts_of(using, job), chosen)
     if images is None or not 0 <= label < len(images.names):
         raise ArtifactNotFoundError(f"job {job_id} has no images of a class {label}")
@@ -148,7 +150,7 @@ def delete_job(session: Changing, job_id: JobId, using: Using) -> Response:
 
 
 def _whole(using: Services, job: Job, budget: str, sought: str, page: int) -> Whole:
-    chosen, artifacts = _choose(job, budget), artifacts_of(using, job)
+    chosen, artifacts = choose_budget(job, budget), artifacts_of(using, job)
     prefix = prefix_of(job.config, chosen)
     own = {artifact.name.removeprefix(prefix): artifact for artifact in artifacts if artifact.name.startswith(prefix)}
     images, report = find_images(using, job, artifacts, chosen), read_report(using, job, artifacts, chosen)
@@ -168,7 +170,8 @@ def _figures(job: Job, budget: str) -> Mapping[str, float]:
     return {name.removeprefix(prefix): value for name, value in job.figures.items() if name.startswith(prefix)}
 
 
-def _choose(job: Job, budget: str) -> str:
+def choose_budget(job: Job, budget: str) -> str:
+    """Pick the budget of a job that is named, or its first."""
     names = budget_names(job.config)
     return budget if budget in names else names[0]
 

@@ -83,11 +83,12 @@ def _waiting(job: JobView) -> str:
 
 def rest_in_words(rest: Rest) -> str:
     """Say roughly what is left."""
+    left = f"About {span(rest.seconds)} left." if rest.seconds >= 1 or not rest.unknown else ""
     if not rest.unknown:
-        return f"About {span(rest.seconds)} left."
-    stages = ", ".join(rest.unknown)
-    but = f"nothing like it has ended here lately, so of {stages} nobody knows."
-    return f"About {span(rest.seconds)} left, and more: {but}" if rest.seconds >= 1 else f"Time left: {but}"
+        return left
+    beside = "Besides, " if left else ""
+    how = f"{beside}how long {', '.join(rest.unknown)} will take is not known: nothing like it has ended here lately."
+    return f"{left} {how}" if left else how[0].upper() + how[1:]
 
 
 def counted(stage: StageView) -> str:
