@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from api.auth import Reader, Writer
 from api.bodies import json_body
+from api.changing import cancel, retry
 from api.examples import REQUEST
 from api.listing import Paging
 from api.openapi import body_of, problems
@@ -24,8 +25,7 @@ from api.views import JobPage, JobRequest, JobView
 from api.waiting import opaque, see_job
 from jobs.admission import admit
 from jobs.errors import JobEndedError, JobNotEndedError, QueueFullError, QuotaExceededError
-from jobs.options import JobOptions
-from jobs.records import ApiKey, Job, JobState
+from jobs.records import Job, JobState
 from jobs.states import TERMINAL
 from jobs.store import Submitted
 from jobs.submitting import Idempotency
@@ -151,7 +151,7 @@ async def get_job(
 )
 def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) -> JobView:
     """Stop a job. One that has succeeded, failed or expired is refused; one that is cancelled stays so."""
-    job = _cancel(using, caller, job_id)
+    job = cancel(using, caller.owner, job_id)
     if job.state is JobState.CANCELLED:
         response.status_code = 200
     return _show(job, response)
@@ -177,7 +177,7 @@ def retry_job(
     It is checked as a new one is. The new job's `retried_from` names the old one, which stays as it is.
     """
     idempotency = Idempotency(key, sha256(f"retry {job_id}".encode()).hexdigest()) if key else None
-    return _show_submitted(using, _retry(using, caller.owner, job_id, idempotency), response)
+    return _show_submitted(using, retry(using, caller.owner, job_id, idempotency), response)
 
 
 @router.delete(
@@ -200,36 +200,6 @@ def _submit(using: Services, owner: str, request: JobRequest, idempotency: Idemp
     config = request.config
     admit(config, using.settings)
     return using.store.submit_once(owner, config, request.job, idempotency)
-
-
-def _retry(using: Services, owner: str, job_id: str, idempotency: Idempotency | None) -> Submitted:
-    """Queue another try that is admitted; one that was asked for before was, whatever has become of the job since."""
-    before = using.store.submitted(owner, idempotency) if idempotency else None
-    if before is not None:
-        return Submitted(before, is_new=False)
-    job = using.store.ended(owner, job_id)
-    admit(job.config, using.settings)
-    return using.store.submit_once(owner, job.config, _options(job), idempotency, retried_from=job.id)
-
-
-def _options(job: Job) -> JobOptions:
-    deadline = job.queue_deadline_at
-    return JobOptions(
-        priority=job.priority,
-        queue_deadline_s=round((deadline - job.created_at).total_seconds()) if deadline else None,
-        timeout_s=job.timeout_seconds,
-        labels=dict(job.labels),
-    )
-
-
-def _cancel(using: Services, caller: ApiKey, job_id: str) -> Job:
-    try:
-        return using.store.cancel(caller.owner, job_id)
-    except JobEndedError:
-        job = using.store.get(caller.owner, job_id)
-        if job.state is not JobState.CANCELLED:
-            raise
-        return job
 
 
 def _show_submitted(using: Services, submitted: Submitted, response: Response) -> JobView:

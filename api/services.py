@@ -16,8 +16,10 @@ from ddoq.guard import Rules
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
 from jobs.inspecting import Inspector
+from jobs.kept_json import KeptJson
 from jobs.keys import Keys
 from jobs.positions import Line
+from jobs.previews import Previews
 from jobs.queue import Queue, make_celery
 from jobs.rates import Rates
 from jobs.redaction import learn
@@ -48,6 +50,8 @@ class Services:
     watcher: Watcher
     streams: Streams
     public_objects: ObjectStore | None  # under the address at which callers reach it, if they do
+    kept_json: KeptJson
+    previews: Previews
     uploads: Uploads
     receiver: Receiver
     inspector: Inspector
@@ -64,12 +68,16 @@ def open_services(settings: Settings) -> Services:
     queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
     limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
     uploads = open_uploads(engine, settings)
+    objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
+    kept_json = KeptJson(objects)
     return Services(
         settings=settings,
         engine=engine,
         store=Store(engine, limits, line),
         keys=Keys(engine, settings.key_pepper, settings.key_cache_seconds),
-        objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
+        objects=objects,
+        kept_json=kept_json,
+        previews=Previews(engine, objects, kept_json),
         queue=queue,
         waker=Waker(queue),
         cursors=Cursors(pepper),
