@@ -25,7 +25,7 @@ from api.hosts import TrustedHosts
 from api.metrics import ApiMetrics
 from api.observing import Observe
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
-from api.pages import assets, compare_page, job_files, job_page, jobs_page, sign_in
+from api.pages import assets, compare_page, job_files, job_page, jobs_page, new_job, sign_in, uploading
 from api.problems import HANDLERS
 from api.request_id import RequestId
 from api.services import Services, open_services
@@ -49,6 +49,8 @@ ROUTES = (
     job_page,
     job_files,
     compare_page,
+    new_job,
+    uploading,
 )
 
 

@@ -21,9 +21,9 @@ from api.problem_codes import REFUSALS, UNPLANNED
 from api.ranges import is_known
 from api.services import Services, Using
 from api.shapes import job_path, show_job, tag_of
+from api.submitting import submit
 from api.views import JobPage, JobRequest, JobView
 from api.waiting import opaque, see_job
-from jobs.admission import admit
 from jobs.errors import JobEndedError, JobNotEndedError, QueueFullError, QuotaExceededError
 from jobs.records import Job, JobState
 from jobs.states import TERMINAL
@@ -85,7 +85,7 @@ def submit_job(
     """
     if validate_only:
         return Response(plan_job(using, caller.owner, request.config).model_dump_json(), media_type="application/json")
-    submitted = _submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
+    submitted = submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
     return _show_submitted(using, submitted, response)
 
 
@@ -190,16 +190,6 @@ def retry_job(
 def delete_job(caller: Writer, job_id: JobId, using: Using) -> None:
     """Delete a job that has ended, its config, labels, events and files; from now on it is answered with 410."""
     using.store.delete(caller.owner, job_id)
-
-
-def _submit(using: Services, owner: str, request: JobRequest, idempotency: Idempotency | None) -> Submitted:
-    """Queue a job that is admitted; one that came before was, whatever has become of its dataset since."""
-    before = using.store.submitted(owner, idempotency) if idempotency else None
-    if before is not None:
-        return Submitted(before, is_new=False)
-    config = request.config
-    admit(config, using.settings)
-    return using.store.submit_once(owner, config, request.job, idempotency)
 
 
 def _show_submitted(using: Services, submitted: Submitted, response: Response) -> JobView:

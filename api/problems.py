@@ -192,7 +192,7 @@ def write_problem(kind: type[DdoqError], detail: str, request_id: str, faults: S
 
 def problem_response(request: Request, error: DdoqError) -> Response:
     """Answer with an error's problem document, or its page, and with the headers that its status asks for."""
-    problem = write_problem(type(error), str(error), request.state.request_id, _faults(error))
+    problem = write_problem(type(error), str(error), request.state.request_id, faults_of(error))
     request.state.problem = error.code
     headers = _headers(error, problem.status)
     if not is_page(request):
@@ -202,7 +202,8 @@ def problem_response(request: Request, error: DdoqError) -> Response:
     return shown
 
 
-def _faults(error: DdoqError) -> tuple[Fault, ...]:
+def faults_of(error: DdoqError) -> tuple[Fault, ...]:
+    """Say which parts of the request an error is about."""
     if isinstance(error, RequestError):
         return error.faults
     pointers = (pointer for kind, pointer in _POINTERS.items() if isinstance(error, kind))

@@ -23,6 +23,10 @@ class Form:
         """Return the last text of a field; empty where there is none."""
         return next((text for field, text in reversed(self.fields) if field == name), "")
 
+    def has(self, name: str) -> bool:
+        """Whether the browser sent the field at all: it leaves out boxes that are not ticked."""
+        return any(field == name for field, _ in self.fields)
+
 
 async def read_form(request: Request) -> Form:
     """Read the body as a form.

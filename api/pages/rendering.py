@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from api.pages import wording
+from api.pages import hints, wording
 from api.pages.assets import address_of
 
 POLICY: Final = "; ".join(
@@ -45,4 +45,5 @@ def _environment() -> Environment:
     )
     environment.globals["asset"] = address_of
     environment.filters.update(when=wording.when, moment=wording.moment, span=wording.span, size=wording.size)
+    environment.filters.update(marks=hints.marks, hint_of=hints.hint_of)
     return environment

@@ -24,6 +24,8 @@ UNDESCRIBED = {
     "/docs/{name}",
     "/openapi.json",
     "/",
+    "/new",
+    "/page/uploads",
     "/page/{name}",
     "/sign-in",
     "/sign-out",

@@ -1,3 +1,8 @@
+// What a page does beyond links and forms: regions that run are fetched again, choices show their settings at once,
+// files are sent. Each page works without it, but for the last.
+
+document.documentElement.classList.add("scripted");
+
 // Regions marked by `data-live` are fetched again, with the page around them, until the page marks none any more.
 
 const PAUSE_MS = 2000;
@@ -5,7 +10,7 @@ const MOST_PAUSE_MS = 30000;
 
 /** Make `old` what `fresh` is, and leave alone whatever is the same: focus, scroll and loaded images stay. */
 function mend(old, fresh) {
-  if (old.isEqualNode(fresh)) return;
+  if (old.isEqualNode(fresh) || old.matches?.("[data-upload]")) return;
   if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
     old.replaceWith(fresh);
     return;
@@ -50,3 +55,56 @@ async function follow() {
 }
 
 follow();
+
+// A choice that is marked by `data-shows` asks for the form anew, with the inputs that belong to what was chosen.
+
+async function showSettings({ form }) {
+  const fields = new URLSearchParams(new FormData(form));
+  fields.set("act", "show");
+  const answer = await fetch(form.action, { method: "POST", body: fields, credentials: "same-origin" });
+  if (!answer.ok) return form.querySelector("[data-show]").click(); // let the page say why
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  mend(form, fresh.getElementById(form.id));
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-shows]")) showSettings(event.target);
+});
+
+// A file that is chosen or dropped in a zone marked by `data-upload` is sent there; its address fills `data-fills`.
+
+function sendFile(zone, file) {
+  const field = document.getElementById(zone.dataset.fills);
+  const [row, bar, stop, status] = ["p", "progress", "button", "[role=status]"].map((one) => zone.querySelector(one));
+  const request = new XMLHttpRequest();
+  const said = (text) => (status.textContent = text);
+  request.open("POST", `${zone.dataset.upload}?filename=${encodeURIComponent(file.name.slice(-255))}`);
+  request.setRequestHeader("X-Form-Token", zone.closest("form").elements.form_token.value);
+  request.responseType = "json";
+  request.upload.onprogress = ({ loaded, total }) => (bar.value = (100 * loaded) / total);
+  request.onabort = () => said("Stopped. Nothing of the file was kept.");
+  request.onerror = () => said("The connection broke off. Choose the file again.");
+  request.onload = () => {
+    if (request.status !== 201) return said(request.response?.detail ?? `The server answered ${request.status}.`);
+    field.value = request.response.uri;
+    said(`${file.name} is here, as the dataset above.`);
+  };
+  request.onloadend = () => (row.hidden = true);
+  stop.onclick = () => request.abort();
+  bar.value = 0;
+  row.hidden = false;
+  said(`Sending ${file.name} …`);
+  request.send(file);
+}
+
+for (const zone of document.querySelectorAll("[data-upload]")) {
+  const over = (isOver) => (event) => {
+    event.preventDefault();
+    zone.classList.toggle("over", isOver);
+  };
+  zone.addEventListener("dragover", over(true));
+  zone.addEventListener("dragleave", over(false));
+  zone.addEventListener("drop", over(false));
+  zone.addEventListener("drop", ({ dataTransfer: { files } }) => files.length && sendFile(zone, files[0]));
+  zone.querySelector("input").addEventListener("change", ({ target: { files } }) => files.length && sendFile(zone, files[0]));
+}

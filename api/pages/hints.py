@@ -1,0 +1,34 @@
+"""What is said below an input: its description, and in which form and bounds it is given. Pure."""
+
+import re
+
+from markupsafe import Markup, escape
+
+from api.pages.schema import Input
+
+_FORMS = {
+    "lines": "One a line.",
+    "pairs": "`name = value`, one a line.",
+    "counts": "`10`, `1, 10, 50` or `rose = 5, tulip = 8`; 1 to 1000 each.",
+}
+
+
+def hint_of(given: Input) -> Markup:
+    """Say what an input is for; empty where there is nothing to say."""
+    form = (
+        "Numbers, with commas between."
+        if given.kind == "lines" and given.item == "number"
+        else _FORMS.get(given.kind, "")
+    )
+    return marks(" ".join(part for part in (given.hint, form, _bounds(given)) if part))
+
+
+def marks(text: str) -> Markup:
+    """Show as code what stands between backticks."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped before
+
+
+def _bounds(given: Input) -> str:
+    if given.least and given.most:
+        return f"{given.least} to {given.most}."
+    return f"At least {given.least}." if given.least else ""
