@@ -79,16 +79,17 @@ class Compared:
 @router.get("/compare")
 def compare_jobs(request: Request, session: Looking, using: Using, asked: Annotated[Asked, Query()]) -> Response:
     """Show two jobs side by side; until both are named, let them be chosen."""
-    named = (("A", asked.a, asked.budget_a), ("B", asked.b, asked.budget_b))
-    sides = [_side(using, session, letter, job_id, budget) for letter, job_id, budget in named if job_id]
+    one = _side(using, session, "A", asked.a, asked.budget_a) if asked.a else None
+    other = _side(using, session, "B", asked.b, asked.budget_b) if asked.b else None
     recent, _ = using.store.page(session.owner, JobFilter(), None, CHOICES)
-    compared = _compare(sides[0], sides[1], asked) if len(sides) == 2 else None
-    choices = {job.id: job for job in (*recent, *(side.job for side in sides))}
+    compared = _compare(one, other, asked) if one and other else None
+    choices = {job.id: job for job in (*recent, *(side.job for side in (one, other) if side))}
     return show(
         request,
         "compare.html",
         asked=asked,
-        sides=sides,
+        one=one,
+        other=other,
         choices=list(choices.values()),
         images_in_words=images_in_words,
         compared=compared,
