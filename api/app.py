@@ -26,6 +26,7 @@ from api.metrics import ApiMetrics
 from api.observing import Observe
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
 from api.pages import assets, compare_page, job_files, job_page, jobs_page, new_job, sign_in, uploading
+from api.pages.rendering import load_templates
 from api.problems import HANDLERS
 from api.request_id import RequestId
 from api.services import Services, open_services
@@ -57,6 +58,7 @@ ROUTES = (
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
+    load_templates()
     with sweeping(services), services.waker.running():
         yield
     services.engine.dispose()

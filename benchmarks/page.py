@@ -4,7 +4,8 @@
 
 PostgreSQL, Valkey and S3 of our own, and one uvicorn process. One job has ended: its archive, index and report are
 written as the package stage writes them. Another still runs, with every block of its images made. The first call finds
-an API process that has seen neither. Beside the page, in the same run, stands the same job as JSON.
+an API process that has shown a list of jobs, but has seen neither job. Beside the page, in the same run, stands the
+same job as JSON.
 """
 
 import argparse
@@ -203,6 +204,7 @@ def measure(title: str, base: str, secret: str, job_id: str, n_calls: int) -> No
     with httpx.Client(base_url=base, timeout=60) as client:
         if client.post("/sign-in", data={"key": secret, "to": "/"}, headers=OWN).status_code != 303:
             raise RuntimeError("the key was refused")
+        _timed(client, "/")
         first, page = _timed(client, f"/jobs/{job_id}")
         later = [_timed(client, f"/jobs/{job_id}")[0] for _ in range(n_calls)]
         key = {"Authorization": f"Bearer {secret}"}

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, RowMapping, select
 
 from ddoq.blocks import FOLDER, Stretch, block_range, cut_codewords
 from ddoq.budgets import given_budgets
+from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from ddoq.image_index import GeneratedBlock, image_path
 from ddoq.read_manifest import ReadManifest
@@ -38,12 +39,56 @@ class _Unit:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """The classes of a job, none until its dataset is read, and the units of its generate stage that were begun."""
+class Preview:
+    """The images of a job at one moment. `class_names` are in label order; there are none until its dataset is read."""
 
-    job: Job
     class_names: tuple[str, ...]
-    units: Sequence[_Unit]
+    _job: Job
+    _generating: Sequence[_Unit]
+    _objects: ObjectStore
+    _kept: KeptJson
+
+    def shares(self, budget: str, labels: Collection[int]) -> Mapping[int, Mapping[int, float]]:
+        """Say which images of some classes are there: the share of its class of each, by class label and codeword."""
+        shares: dict[int, dict[int, float]] = {}
+        for _, block in self._blocks(budget, labels):
+            for label, found in block.shares.items():
+                shares.setdefault(label, {}).update(found)
+        return shares
+
+    def image(self, budget: str, label: int, codeword: int) -> bytes:
+        """Read the PNG of one image.
+
+        Raises:
+            ObjectNotFoundError: it is not made yet, or there is none.
+        """
+        for folder, block in self._blocks(budget, {label}):
+            if codeword in block.shares.get(label, {}):
+                return self._objects.read(f"{folder}/{image_path(label, codeword)}")
+        raise ObjectNotFoundError(f"job {self._job.id} has no image {codeword} of class {label} in {budget!r} yet")
+
+    def _blocks(self, budget: str, labels: Collection[int]) -> Iterator[tuple[str, GeneratedBlock]]:
+        """Find the complete blocks that hold images of these classes, each with its folder."""
+        if not self._generating:
+            return
+        cut = cut_codewords(self._job.config, self.class_names)
+        wanted = list(_touching(self._job.config, self.class_names, budget, labels, cut))
+        with ThreadPoolExecutor(N_TRANSFERS) as pool:
+            yield from filter(None, pool.map(lambda block: self._block(len(cut), block), wanted))
+
+    def _block(self, n_blocks: int, block: int) -> tuple[str, GeneratedBlock] | None:
+        """Read what the latest attempt that completed a block says of it."""
+        for unit in self._generating:
+            if block not in block_range(unit.index, unit.of, n_blocks):
+                continue
+            for attempt in range(unit.attempt, 0, -1):
+                prefix = unit_prefix(self._job.id, Stage.GENERATE, unit.index, attempt)
+                folder = f"{prefix}/{FOLDER}/{block:05d}"
+                try:
+                    return folder, self._kept.read(f"{folder}/{MANIFEST}", _BLOCK)
+                except ObjectNotFoundError:
+                    continue
+        return None
 
 
 class Previews:
@@ -54,37 +99,14 @@ class Previews:
         self._objects = objects
         self._kept = kept
 
-    def class_names(self, job: Job) -> tuple[str, ...]:
-        """Name the classes in label order; none until the dataset is read."""
-        return self._parts(job).class_names
-
-    def shares(self, job: Job, budget: str, labels: Collection[int]) -> Mapping[int, Mapping[int, float]]:
-        """Say which images of some classes are there: the share of its class of each, by class label and codeword."""
-        shares: dict[int, dict[int, float]] = {}
-        for _, block in self._blocks(self._parts(job), budget, labels):
-            for label, found in block.shares.items():
-                shares.setdefault(label, {}).update(found)
-        return shares
-
-    def image(self, job: Job, budget: str, label: int, codeword: int) -> bytes:
-        """Read the PNG of one image.
-
-        Raises:
-            ObjectNotFoundError: it is not made yet, or there is none.
-        """
-        for folder, block in self._blocks(self._parts(job), budget, {label}):
-            if codeword in block.shares.get(label, {}):
-                return self._objects.read(f"{folder}/{image_path(label, codeword)}")
-        raise ObjectNotFoundError(f"job {job.id} has no image {codeword} of class {label} in {budget!r} yet")
-
-    def _parts(self, job: Job) -> _Parts:
+    def look(self, job: Job) -> Preview:
+        """Look at what a job has made so far."""
         wanted = (units.c.job_id == job.id, units.c.stage.in_((Stage.READ, Stage.GENERATE)), units.c.attempt > 0)
         query = select(*(units.c[name] for name in ("stage", "state", "index", "of", "attempt"))).where(*wanted)
         with self._reading.connect() as connection:
-            rows = connection.execute(query.order_by(units.c.index)).mappings().all()
-        begun = [_unit(row) for row in rows]
-        names = self._class_names(job, begun)
-        return _Parts(job, names, [unit for unit in begun if unit.stage is Stage.GENERATE])
+            begun = [_unit(row) for row in connection.execute(query.order_by(units.c.index)).mappings()]
+        generating = [unit for unit in begun if unit.stage is Stage.GENERATE]
+        return Preview(self._class_names(job, begun), job, generating, self._objects, self._kept)
 
     def _class_names(self, job: Job, begun: Sequence[_Unit]) -> tuple[str, ...]:
         for unit in begun:
@@ -93,38 +115,17 @@ class Previews:
                 return self._kept.read(f"{prefix}/{MANIFEST}", _LISTED).class_names
         return ()
 
-    def _blocks(self, parts: _Parts, budget: str, labels: Collection[int]) -> Iterator[tuple[str, GeneratedBlock]]:
-        """Find the complete blocks that hold images of these classes, each with its folder."""
-        if not parts.units:
-            return
-        cut = cut_codewords(parts.job.config, parts.class_names)
-        wanted = list(_touching(parts, cut, budget, labels))
-        with ThreadPoolExecutor(N_TRANSFERS) as pool:
-            yield from filter(None, pool.map(lambda block: self._block(parts, len(cut), block), wanted))
-
-    def _block(self, parts: _Parts, n_blocks: int, block: int) -> tuple[str, GeneratedBlock] | None:
-        """Read what the latest attempt that completed a block says of it."""
-        for unit in parts.units:
-            if block not in block_range(unit.index, unit.of, n_blocks):
-                continue
-            for attempt in range(unit.attempt, 0, -1):
-                prefix = unit_prefix(parts.job.id, Stage.GENERATE, unit.index, attempt)
-                folder = f"{prefix}/{FOLDER}/{block:05d}"
-                try:
-                    return folder, self._kept.read(f"{folder}/{MANIFEST}", _BLOCK)
-                except ObjectNotFoundError:
-                    continue
-        return None
-
 
 def _unit(row: RowMapping) -> _Unit:
     is_done = row["state"] == UnitState.DONE
     return _Unit(Stage(row["stage"]), is_done, row["index"], row["of"], row["attempt"])
 
 
-def _touching(parts: _Parts, cut: Sequence[Stretch], budget: str, labels: Collection[int]) -> Iterator[int]:
+def _touching(
+    config: DistillConfig, class_names: Sequence[str], budget: str, labels: Collection[int], cut: Sequence[Stretch]
+) -> Iterator[int]:
     """Number the blocks that may hold images of these classes: all of the budget, where shares are not known."""
-    budgets = given_budgets(parts.job.config, parts.class_names) or ()
+    budgets = given_budgets(config, class_names) or ()
     counts = next((given.counts for given in budgets if given.name == budget), None)
     ends = list(accumulate(counts)) if counts else []
     places = [range(ends[label] - counts[label], ends[label]) for label in labels if counts and label < len(counts)]

@@ -69,7 +69,7 @@ def send_file(
 
 def _read_growing(using: Services, job: Job, place: tuple[str, int, int]) -> bytes:
     try:
-        return using.previews.image(job, *place)
+        return using.previews.look(job).image(*place)
     except ObjectNotFoundError as error:
         raise ArtifactNotFoundError(str(error)) from error
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -12,13 +11,14 @@ from api.services import Services
 from ddoq.budgets import budget_names
 from ddoq.config import DistillConfig
 from ddoq.image_index import ImageIndex
-from jobs.previews import Previews
+from jobs.previews import Preview
 from jobs.records import Artifact, Job
 from jobs.states import TERMINAL
 
 INDEX: Final = "images.json"
-OF_CLASS: Final = 10  # images of a class that a page of several shows
-OF_PAGE: Final = 120  # about so many images a page
+FEW_CLASSES: Final = 20  # where there are no more, a page shows OF_FEW images of each, else OF_MANY
+OF_FEW, OF_MANY = 10, 5
+OF_PAGE: Final = 80  # about so many images a page: it is to stay light
 LEAST_CLASSES, MOST_CLASSES = 10, 50
 
 _INDEX = TypeAdapter(ImageIndex)
@@ -73,17 +73,16 @@ class Archived:
 class Growing:
     """The images of a job that has not ended."""
 
-    previews: Previews
-    job: Job
+    preview: Preview
     budget: str
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:
-        return self.previews.class_names(self.job)
+        return self.preview.class_names
 
     def shares(self, labels: Collection[int]) -> Mapping[int, Mapping[int, float]]:
         """Share of its class of each image that is there, by label and number."""
-        return self.previews.shares(self.job, self.budget, labels)
+        return self.preview.shares(self.budget, labels)
 
 
 Images = Archived | Growing
@@ -100,7 +99,7 @@ def find_images(using: Services, job: Job, artifacts: Sequence[Artifact], budget
     for artifact in artifacts:
         if artifact.name == name:
             return Archived(using.kept_json.read(artifact.key, _INDEX))
-    return None if job.state in TERMINAL else Growing(using.previews, job, budget)
+    return None if job.state in TERMINAL else Growing(using.previews.look(job), budget)
 
 
 def read_image(
@@ -126,12 +125,13 @@ def arrange(images: Images, config: DistillConfig, budget: str, sought: str, pag
     """Lay out a page of those classes whose names contain what is sought."""
     names = images.names
     labels = [label for label, name in enumerate(names) if sought.casefold() in name.casefold()]
-    size = max(LEAST_CLASSES, min(MOST_CLASSES, OF_PAGE // min(OF_CLASS, _most(config))))
+    most = OF_FEW if len(names) <= FEW_CLASSES else OF_MANY
+    size = max(LEAST_CLASSES, min(MOST_CLASSES, OF_PAGE // min(most, _most(config))))
     n_pages = max(1, -(-len(labels) // size))
     page = min(max(page, 1), n_pages)
     return Gallery(
         budget=budget,
-        classes=show_classes(images, labels[(page - 1) * size : page * size], OF_CLASS),
+        classes=show_classes(images, labels[(page - 1) * size : page * size], most),
         n_found=len(labels),
         n_classes=len(names),
         page=page,
@@ -154,5 +154,5 @@ def _most(config: DistillConfig) -> int:
     """Say how many images a class has at most; where shares are not known, many."""
     asked = config.images_per_class
     if asked is None:
-        return OF_CLASS
+        return OF_FEW
     return asked if isinstance(asked, int) else max(asked.values() if isinstance(asked, Mapping) else asked)

@@ -34,11 +34,18 @@ def show(request: Request, template: str, status: int = 200, **shown: Any) -> HT
     return HTMLResponse(text, status, headers=HEADERS)
 
 
+def load_templates() -> None:
+    """Read all templates, so that no page waits for it."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("api.pages"),
         autoescape=True,
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -62,8 +62,8 @@ def begin_generating(leases: Leases, objects: ObjectStore, folder: Path, n_block
 
 def test_before_the_dataset_is_read_nothing_is_known(store: Store, previews: Previews) -> None:
     job = submit(store, images_per_class=2)
-    assert previews.class_names(job) == ()
-    assert previews.shares(job, "ipc-2", {0}) == {}
+    assert previews.look(job).class_names == ()
+    assert previews.look(job).shares("ipc-2", {0}) == {}
 
 
 def test_images_are_seen_block_by_block(
@@ -71,13 +71,13 @@ def test_images_are_seen_block_by_block(
 ) -> None:
     job = submit(store, images_per_class=40)  # 120 images: the second class lies in both blocks
     claim = begin_generating(leases, objects, tmp_path, 2)
-    assert (previews.class_names(job), previews.shares(job, "ipc-40", {0, 1, 2})) == (NAMES, {})
+    assert (previews.look(job).class_names, previews.look(job).shares("ipc-40", {0, 1, 2})) == (NAMES, {})
     put_block(objects, claim, 1, GeneratedBlock("ipc-40", {1: 1, 2: 1}, {1: {24: 0.1}, 2: {0: 0.9}}), tmp_path)
-    assert previews.shares(job, "ipc-40", {0}) == {}
-    assert previews.shares(job, "ipc-40", {1}) == {1: {24: 0.1}, 2: {0: 0.9}}
-    assert previews.image(job, "ipc-40", 1, 24) == b"1 24"
+    assert previews.look(job).shares("ipc-40", {0}) == {}
+    assert previews.look(job).shares("ipc-40", {1}) == {1: {24: 0.1}, 2: {0: 0.9}}
+    assert previews.look(job).image("ipc-40", 1, 24) == b"1 24"
     put_block(objects, claim, 0, GeneratedBlock("ipc-40", {1: 1}, {1: {0: 0.3}}), tmp_path)
-    assert previews.shares(job, "ipc-40", {1})[1] == {0: 0.3, 24: 0.1}
+    assert previews.look(job).shares("ipc-40", {1})[1] == {0: 0.3, 24: 0.1}
 
 
 def test_an_image_that_is_not_made_is_not_found(
@@ -88,7 +88,7 @@ def test_an_image_that_is_not_made_is_not_found(
     put_block(objects, claim, 0, GeneratedBlock("ipc-2", {0: 1}, {0: {0: 1.0}}), tmp_path)
     for budget, label, codeword in (("ipc-2", 0, 1), ("ipc-2", 7, 0), ("ipc-3", 0, 0)):
         with pytest.raises(ObjectNotFoundError):
-            previews.image(job, budget, label, codeword)
+            previews.look(job).image(budget, label, codeword)
 
 
 def test_what_an_earlier_attempt_completed_is_still_seen(
@@ -98,9 +98,9 @@ def test_what_an_earlier_attempt_completed_is_still_seen(
     claim = begin_generating(leases, objects, tmp_path, 1)
     put_block(objects, claim, 0, GeneratedBlock("ipc-2", {0: 1}, {0: {0: 1.0}}), tmp_path)
     leases.give_back(claim)
-    assert previews.image(job, "ipc-2", 0, 0) == b"0 0"
+    assert previews.look(job).image("ipc-2", 0, 0) == b"0 0"
     assert take(leases).attempt == 2
-    assert previews.image(job, "ipc-2", 0, 0) == b"0 0"
+    assert previews.look(job).image("ipc-2", 0, 0) == b"0 0"
 
 
 def test_images_shared_out_by_need_are_seen_wherever_they_lie(
@@ -109,7 +109,7 @@ def test_images_shared_out_by_need_are_seen_wherever_they_lie(
     job = submit(store, total_images=100)
     claim = begin_generating(leases, objects, tmp_path, 2)
     put_block(objects, claim, 1, GeneratedBlock("total-100", {0: 1}, {0: {70: 0.01}}), tmp_path)
-    assert previews.shares(job, "total-100", {0}) == {0: {70: 0.01}}
+    assert previews.look(job).shares("total-100", {0}) == {0: {70: 0.01}}
 
 
 def test_what_was_read_is_kept_up_to_a_size(objects: ObjectStore, tmp_path: Path) -> None:
