@@ -30,5 +30,9 @@ def marks(text: str) -> Markup:
 
 def _bounds(given: Input) -> str:
     if given.least and given.most:
-        return f"{given.least} to {given.most}."
-    return f"At least {given.least}." if given.least else ""
+        return f"{_grouped(given.least)} to {_grouped(given.most)}."
+    return f"At least {_grouped(given.least)}." if given.least else ""
+
+
+def _grouped(number: str) -> str:
+    return f"{int(number):,}" if number.isdecimal() else number
