@@ -79,9 +79,9 @@ def test_mistakes_stand_beside_their_fields_and_all_that_was_filled_in_is_kept(
     for name in ("images_per_class", "students.seeds"):
         (tag,) = re.findall(rf'<input[^>]* id="{re.escape(name)}"[^>]*>', page.text)
         assert 'aria-invalid="true"' in tag
-        assert f"f.{name}" in tag
+        (place,) = re.findall(r'aria-describedby="h\w+ (f\w+)"', tag)
+        assert f'<p class="fault" id="{place}">Input should be less than or equal to' in page.text
         assert f'<a href="#{name}">' in page.text
-        assert f'<p class="fault" id="f.{name}">' in page.text
     assert page.text.count('aria-invalid="true"') == 2
     assert [value_of(page, name) for name in ("images_per_class", "students.seeds", "seed")] == ["5000", "99", "7"]
     assert anns_jobs(services) == []

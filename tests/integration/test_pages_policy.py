@@ -18,10 +18,19 @@ class Shape(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str]]] = []
+        self.inside_labels: list[str] = []
+        self._is_in_label = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attributes}))
+        given = {name: value or "" for name, value in attributes}
+        self.tags.append((tag, given))
+        if self._is_in_label and "id" in given:
+            self.inside_labels.append(given["id"])
+        self._is_in_label |= tag == "label"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_in_label &= tag != "label"
 
     def named(self, *tags: str) -> list[dict[str, str]]:
         return [given for tag, given in self.tags if tag in tags]
@@ -106,9 +115,9 @@ def test_every_input_has_a_label_and_what_describes_it_is_there(page: Any) -> No
     shape = Shape(page.text)
     ids = [given["id"] for _, given in shape.tags if "id" in given]
     assert len(set(ids)) == len(ids)
-    labelled = {given["for"] for given in shape.named("label") if "for" in given}
+    labelled = {given["for"] for given in shape.named("label") if "for" in given} | set(shape.inside_labels)
     typed = [given for given in shape.named("input", "select", "textarea") if given.get("type") != "hidden"]
-    assert not [given for given in typed if given["id"] not in labelled and given.get("type") != "checkbox"]
+    assert not [given for given in typed if given["id"] not in labelled]
     described = {name for _, given in shape.tags for name in given.get("aria-describedby", "").split()}
     assert described <= set(ids)
 
