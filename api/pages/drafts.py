@@ -41,9 +41,13 @@ class Draft:
         """
         made: dict[str, Any] = {}
         faults = [fault for given in self.inputs.values() for fault in self._put(given, made)]
+        try:
+            request = parse(JobRequest, json.dumps(made).encode())
+        except InvalidRequestError as error:
+            faults.extend(error.faults)
         if faults:
             raise InvalidRequestError(summarise(faults), faults)
-        return parse(JobRequest, json.dumps(made).encode())
+        return request
 
     def _put(self, given: Input, made: dict[str, Any]) -> Iterator[Fault]:
         """Put into the request what was given, unless that is the default."""

@@ -7,19 +7,18 @@ from markupsafe import Markup, escape
 from api.pages.schema import Input
 
 _FORMS = {
-    "lines": "One a line.",
-    "pairs": "`name = value`, one a line.",
-    "counts": "`10`, `1, 10, 50` or `rose = 5, tulip = 8`; 1 to 1000 each.",
+    ("lines", "text"): "One a line.",
+    ("lines", "number"): "Numbers, with commas between.",
+    ("pairs", "text"): "`name = value`, one a line.",
+    ("pairs", "number"): "`name = number`, one a line.",
+    ("pairs", "text or null"): "`name = value`, one a line; nothing behind the `=` is null.",
+    ("counts", "text"): "`10`, `1, 10, 50` or `rose = 5, tulip = 8`; 1 to 1000 each.",
 }
 
 
 def hint_of(given: Input) -> Markup:
     """Say what an input is for; empty where there is nothing to say."""
-    form = (
-        "Numbers, with commas between."
-        if given.kind == "lines" and given.item == "number"
-        else _FORMS.get(given.kind, "")
-    )
+    form = _FORMS.get((given.kind, given.item), "")
     return marks(" ".join(part for part in (given.hint, form, _bounds(given)) if part))
 
 
@@ -30,5 +29,9 @@ def marks(text: str) -> Markup:
 
 def _bounds(given: Input) -> str:
     if given.least and given.most:
-        return f"{given.least} to {given.most}."
-    return f"At least {given.least}." if given.least else ""
+        return f"{_grouped(given.least)} to {_grouped(given.most)}."
+    return f"At least {_grouped(given.least)}." if given.least else ""
+
+
+def _grouped(number: str) -> str:
+    return f"{int(number):,}" if number.isdecimal() else number

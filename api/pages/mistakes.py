@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from api.pages.schema import ADDRESS, DIAL, Section
+from api.pages.schema import Section
 from api.problem_shapes import Problem
 
 
@@ -55,7 +55,7 @@ def _nearest(pointer: str, names: Collection[str]) -> str | None:
 
 
 def _label(section: Section, label: str) -> str:
-    return label if section.name in {"", "job"} or label in {DIAL, ADDRESS} else f"{section.name} {label}"
+    return label if section.name in {"", "dataset", "job"} else f"{section.title}: {label[0].lower()}{label[1:]}"
 
 
 def _sentence(message: str) -> str:

@@ -1,6 +1,6 @@
 """A plan in words: what was found, what would be made, how long it takes. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from api.pages.wording import size, span
@@ -17,12 +17,13 @@ class PlanWords:
     dataset: str
     classes: Sequence[ClassView]
     others: str
+    bases: Mapping[str, str]  # where estimates come from, and of which stages
 
 
 def tell_plan(plan: PlanView) -> PlanWords:
     """Put a plan into sentences."""
     classes, rest = plan.dataset.classes[:MOST_CLASSES], plan.dataset.classes[MOST_CLASSES:]
-    return PlanWords(_verdict(plan), _dataset(plan), classes, _others(rest))
+    return PlanWords(_verdict(plan), _dataset(plan), classes, _others(rest), _bases(plan))
 
 
 def _verdict(plan: PlanView) -> str:
@@ -47,3 +48,10 @@ def _others(rest: Sequence[ClassView]) -> str:
         return ""
     least, most = min(one.train for one in rest), max(one.train for one in rest)
     return f"{len(rest):,} more classes, with {least:,} to {most:,} training images each."
+
+
+def _bases(plan: PlanView) -> Mapping[str, str]:
+    stages: dict[str, list[str]] = {}
+    for one in plan.stages:
+        stages.setdefault(one.estimate.basis, []).append(one.stage)
+    return {basis: ", ".join(names) for basis, names in stages.items()}

@@ -12,7 +12,7 @@ Node = Mapping[str, Any]
 
 DIAL, ADDRESS = "images_per_class", "dataset.uri"
 """What is asked for first; everything else has a default."""
-_WORDS = {"uri": "URI"}
+_LABELS = {ADDRESS: "Dataset URI"}
 _TITLES = {"": "Method, evaluation, seed", "job": "Job: labels, priority, limits"}
 
 
@@ -41,6 +41,8 @@ class Input:
     @property
     def standard(self) -> str:
         """The default as it is written into the input."""
+        if self.kind == "switch":
+            return "yes" if self.default else ""
         return str(self.default) if isinstance(self.default, str | int | float) else ""
 
 
@@ -73,7 +75,7 @@ def _schema() -> Node:
 
 def _section(name: str, node: Node, kinds: Mapping[str, str]) -> Section:
     found, is_optional = _look(node)
-    title = _TITLES.get(name, _words(name).capitalize())
+    title = _TITLES.get(name, _words(name))
     if "discriminator" not in found:
         return Section(name, title, _first_line(found), tuple(_inputs(found, f"{name}.", kinds)))
     default = "" if is_optional else node["default"]["kind"]
@@ -82,7 +84,7 @@ def _section(name: str, node: Node, kinds: Mapping[str, str]) -> Section:
     chosen, hint = (_follow({"$ref": known[kind]}), node.get("description", "")) if kind in known else (None, "")
     choice = Input(
         name=f"{name}.kind",
-        label="kind",
+        label="Kind",
         hint=_first_line(chosen) if chosen else node.get("description", ""),
         kind="choice",
         default=default or None,
@@ -109,7 +111,7 @@ def _input(name: str, node: Node, *, is_required: bool) -> Input:
     found, _ = _look(node)
     return Input(
         name=name,
-        label=_words(name.partition(".")[2] or name),
+        label=_LABELS.get(name) or _words(name.partition(".")[2] or name),
         hint=node.get("description", ""),
         kind=_kind(found),
         default=node.get("default"),
@@ -186,7 +188,7 @@ def _follow(node: Node) -> Node:
 def _words(name: str) -> str:
     """Write a name as words; the unit of seconds in brackets."""
     stem, is_in_seconds = name.removesuffix("_s"), name.endswith("_s")
-    words = " ".join(_WORDS.get(word, word) for word in stem.replace(".", " ").replace("_", " ").split())
+    words = stem.replace(".", " ").replace("_", " ").capitalize()
     return f"{words} (s)" if is_in_seconds else words
 
 

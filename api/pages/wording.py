@@ -30,4 +30,4 @@ def size(n_bytes: float) -> str:
     unit = 0
     while n_bytes >= 999.5 and unit < len(_UNITS) - 1:
         n_bytes, unit = n_bytes / 1000, unit + 1
-    return f"{n_bytes:.3g} {_UNITS[unit]}"
+    return f"{n_bytes:,.0f} {_UNITS[unit]}" if n_bytes >= 100 else f"{n_bytes:.3g} {_UNITS[unit]}"

@@ -1,7 +1,7 @@
 """The session of the page: a key that was entered once, a cookie, forms that only its own pages send."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from fastapi import FastAPI
@@ -14,19 +14,6 @@ from tests.integration.browsing import OWN, Browser, text_of
 
 Headers = dict[str, str]
 KeyFor = Callable[..., Headers]
-
-
-@pytest.fixture
-def browser(app: FastAPI) -> Iterator[Browser]:
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield Browser(client)
-
-
-@pytest.fixture
-def anns(browser: Browser, ann: Headers) -> Browser:
-    """The browser of ann, who is signed in."""
-    assert browser.sign_in(ann).status_code == 303
-    return browser
 
 
 def cookie_of(browser: Browser) -> str:
