@@ -75,9 +75,9 @@ class Place:
         self.objects.put_file(self.folder / "file", key, "application/octet-stream")
         return Artifact(key.rpartition("/")[2], key, len(content), "0" * 64, "application/octet-stream")
 
-    def reach(self, stage: Stage, made: Made) -> Claim:
+    def reach(self, owner: str, stage: Stage, made: Made) -> Claim:
         """Submit a job and finish the stages before one, as workers do that find the dataset read."""
-        self.store.submit(OWNER, made.config)
+        self.store.submit(owner, made.config)
         while True:
             claim = self.leases.claim("benchmark")
             assert claim
@@ -100,7 +100,7 @@ def main() -> None:
         try:
             start_servers(Path(name), watchdog, running)
             engine = make_engine(load_settings().database_url)
-            jobs = _make_jobs(engine, Path(name), _make(arguments.classes, arguments.images))
+            jobs = _make_jobs(engine, Path(name), make(arguments.classes, arguments.images))
             for title, job_id in jobs.items():
                 port = serve("api.app:create_app", "/healthz", Path(name), watchdog, running)
                 measure(title, f"http://127.0.0.1:{port}", _secret(engine), job_id, arguments.calls)
@@ -110,7 +110,8 @@ def main() -> None:
                 server.stop()
 
 
-def _make(n_classes: int, n_images: int) -> Made:
+def make(n_classes: int, n_images: int) -> Made:
+    """Think up a job of so many classes, with so many images of each."""
     body = {
         "dataset": {"uri": "s3://datasets/flowers.zip"},
         "images_per_class": n_images,
@@ -128,14 +129,14 @@ def _make_jobs(engine: Engine, folder: Path, made: Made) -> dict[str, str]:
     settings = load_settings()
     objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
     place = Place(Store(engine), Leases(engine, 3600), objects, folder)
-    ended = place.reach(Stage.PACKAGE, made)
-    place.leases.finish(ended, _package(place, ended, made))
-    growing = place.reach(Stage.GENERATE, made)
+    ended = place.reach(OWNER, Stage.PACKAGE, made)
+    place.leases.finish(ended, package(place, ended, made))
+    growing = place.reach(OWNER, Stage.GENERATE, made)
     _generate(place, growing, made)
     return {"a job that has ended": ended.job_id, "a job that runs": growing.job_id}
 
 
-def _package(place: Place, claim: Claim, made: Made) -> list[Artifact]:
+def package(place: Place, claim: Claim, made: Made) -> list[Artifact]:
     """Write what the page reads of an archive, and an archive of only images."""
     size, n = len(made.picture), len(made.shares)
     starts = [[size * (label * n + codeword) for codeword in range(n)] for label in range(len(made.class_names))]
@@ -209,9 +210,9 @@ def measure(title: str, base: str, secret: str, job_id: str, n_calls: int) -> No
         later = [_timed(client, f"/jobs/{job_id}")[0] for _ in range(n_calls)]
         key = {"Authorization": f"Bearer {secret}"}
         bare = [_timed(client, f"/v1/jobs/{job_id}", key)[0] for _ in range(n_calls)]
-        image = re.search(r'<img src="(/jobs/[^"]+/images/[^"]+)"', page.text)
+        image = re.search(r'<img src="([^"]+/images/[^"]+)"', page.text)
         assert image, "no image is shown"
-        one = [_timed(client, image[1])[0] for _ in range(n_calls)]
+        one = [_timed(client, f"/jobs/{image[1]}")[0] for _ in range(n_calls)]
         parts = {"html": len(page.content)}
         for url in re.findall(r'(?:href|src)="(/page/[^"]+)"', page.text):
             parts[url.partition("?")[0]] = len(client.get(url).content)

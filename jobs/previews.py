@@ -5,6 +5,7 @@ How a stage is cut depends on the config and the classes alone, so it is known w
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -69,7 +70,7 @@ class Preview:
 
     def _blocks(self, budget: str, labels: Collection[int]) -> Iterator[tuple[str, GeneratedBlock]]:
         """Find the complete blocks that hold images of these classes, each with its folder."""
-        if not self._generating:
+        if not self._generating or not self.class_names:
             return
         cut = cut_codewords(self._job.config, self.class_names)
         wanted = list(_touching(self._job.config, self.class_names, budget, labels, cut))
@@ -112,7 +113,8 @@ class Previews:
         for unit in begun:
             if unit.stage is Stage.READ and unit.is_done:
                 prefix = unit_prefix(job.id, Stage.READ, unit.index, unit.attempt)
-                return self._kept.read(f"{prefix}/{MANIFEST}", _LISTED).class_names
+                with suppress(ObjectNotFoundError):  # it has just ended, and was cleaned up
+                    return self._kept.read(f"{prefix}/{MANIFEST}", _LISTED).class_names
         return ()
 
 

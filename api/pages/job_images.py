@@ -18,7 +18,7 @@ from jobs.states import TERMINAL
 INDEX: Final = "images.json"
 FEW_CLASSES: Final = 20  # where there are no more, a page shows OF_FEW images of each, else OF_MANY
 OF_FEW, OF_MANY = 10, 5
-OF_PAGE: Final = 80  # about so many images a page: it is to stay light
+OF_PAGE: Final = 60  # about so many images a page: it is to stay light
 LEAST_CLASSES, MOST_CLASSES = 10, 50
 
 _INDEX = TypeAdapter(ImageIndex)

@@ -18,7 +18,7 @@ from api.pages.forms import FormOf
 from api.pages.job_files import artifacts_of
 from api.pages.job_images import Gallery, arrange, find_images, prefix_of, show_classes
 from api.pages.job_report import Findings, accuracies_of_sweep, read_report, tell
-from api.pages.job_words import DOES, counted, curl, happened, made, request_json, rest_in_words, standing
+from api.pages.job_words import DOES, PLOTS, counted, curl, happened, made, request_json, rest_in_words, standing
 from api.pages.rendering import show
 from api.pages.sessions import Changing, Looking, Preparing
 from api.pages.wording import span
@@ -35,7 +35,7 @@ from jobs.submitting import Idempotency
 
 router = APIRouter(include_in_schema=False)
 
-LATEST_EVENTS = 25
+LATEST_EVENTS = 15
 SHOWN_JSON = 4000  # letters of a config that a page shows; a longer one is a file only
 CONFIG = "config.json"
 ONCE = re.compile("[0-9a-f]{32}")  # what a form names its request by
@@ -47,13 +47,16 @@ PageNumber = Annotated[int, Query(ge=1, le=10_000)]
 
 @dataclass(frozen=True)
 class Whole:
-    """What a page shows of one budget: its images and findings, none where there are not any, and its files."""
+    """What a page shows of one budget: its images and findings, none where there are not any, and its files.
+
+    Of plots there are names and words.
+    """
 
     budget: str
     gallery: Gallery | None
     findings: Findings | None
     archive: Artifact | None
-    plots: tuple[str, ...]
+    plots: tuple[tuple[str, str], ...]
     others: tuple[Artifact, ...]
 
 
@@ -159,7 +162,7 @@ def _whole(using: Services, job: Job, budget: str, sought: str, page: int) -> Wh
         gallery=arrange(images, job.config, chosen, sought, page) if images else None,
         findings=tell(report) if report else None,
         archive=own.get("archive.zip"),
-        plots=tuple(artifact.name for name, artifact in own.items() if name.endswith(".svg")),
+        plots=tuple((own[name].name, words) for name, words in PLOTS.items() if name in own),
         others=tuple(artifact for name, artifact in own.items() if name != "archive.zip"),
     )
 

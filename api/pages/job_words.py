@@ -47,6 +47,17 @@ HAPPENED: Final[Mapping[str, str]] = MappingProxyType(
         EventKind.ARTIFACT_MISSING: "an artifact is gone from the object store",
     }
 )
+PLOTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "accuracy.svg": "Test accuracy of students of each contender",
+        "accuracy-by-class.svg": "Test accuracy by class, distilled against random real",
+        "weights.svg": "The share of its class that each image stands for",
+        "latent-map.svg": "Where the images lie among the real ones",
+        "distortion.svg": "Distortion of each class",
+        "distortion-by-pass.svg": "Distortion after each pass of the quantizer",
+    }
+)
+"""What is on the plots of a report, in the order of their use."""
 COUNTS: Final = ("images_per_class.least", "images_per_class.most")
 
 
@@ -122,8 +133,8 @@ def made(config: DistillConfig, budget: str, figures: Mapping[str, float]) -> Ma
 def request_json(config: DistillConfig, options: JobOptions) -> str:
     """Write the body that asks for the same job again, every default said."""
     asked = options.model_dump_json(exclude_defaults=True)
-    whole = config.model_dump_json(indent=2)
-    return whole if asked == "{}" else f'{whole[:-2]},\n  "job": {asked}\n}}'
+    whole = config.model_dump_json(indent=1)
+    return whole if asked == "{}" else f'{whole[:-2]},\n "job": {asked}\n}}'
 
 
 def curl(base: str, file: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.services import Services
+from benchmarks import page as page_benchmark
 from ddoq.archive import load_archive
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
@@ -102,7 +104,7 @@ def sweep(place: Place) -> Job:
 
 
 def shown_images(page: Any) -> list[str]:
-    return re.findall(r'<img src="(/jobs/[^"]+/images/[^"]+)"', page.text)
+    return [urljoin(page.url.path, url) for url in re.findall(r'<img src="([^"]+/images/[^"]+)"', page.text)]
 
 
 def test_a_job_that_succeeded_answers_every_question_in_order(place: Place, done: Job) -> None:
@@ -117,7 +119,7 @@ def test_every_image_is_shown_with_its_share_heaviest_first(place: Place, done: 
     page = place.see(done)
     assert len(shown_images(page)) == 9
     of_classes = [part.split("</section>")[0] for part in page.text.split('<section class="class"')[1:]]
-    shares = [[float(share) for share in re.findall(r">([\d.]+)%</li>", part)] for part in of_classes]
+    shares = [[float(share) for share in re.findall(r">([\d.]+)%", part)] for part in of_classes]
     assert [len(found) for found in shares] == [3, 3, 3]
     assert all(found == sorted(found, reverse=True) and 99 < sum(found) < 101 for found in shares)
 
@@ -188,6 +190,19 @@ def test_names_of_classes_stay_text(place: Place, done: Job) -> None:
     page = place.see(done)
     assert "<b>" not in page.text
     assert "&lt;b&gt;" in page.text
+
+
+def test_a_job_of_a_thousand_classes_stays_light(place: Place, tmp_path: Path) -> None:
+    made = page_benchmark.make(1000, 10)
+    making = page_benchmark.Place(place.services.store, place.bench.leases, place.services.objects, tmp_path)
+    claim = making.reach("ann", Stage.PACKAGE, made)
+    place.bench.leases.finish(claim, page_benchmark.package(making, claim, made))
+    page = place.browser.open(f"/jobs/{claim.job_id}?page=2")
+    assets = [place.browser.open(url).content for url in re.findall(r'(?:href|src)="(/page/[^"]+)"', page.text)]
+    assert 0 < len(page.content) + sum(map(len, assets)) < 40_000
+    assert "Page 2 of 84" in text_of(page)
+    last = place.browser.open(f"/jobs/{claim.job_id}?class=0999")
+    assert re.findall(r"<h3><a [^>]*>([^<]+)</a></h3>", last.text) == ["class 0999 of the dataset"]
 
 
 def test_an_ended_job_asks_for_no_more_news(place: Place, done: Job) -> None:

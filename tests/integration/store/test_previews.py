@@ -103,6 +103,16 @@ def test_what_an_earlier_attempt_completed_is_still_seen(
     assert previews.look(job).image("ipc-2", 0, 0) == b"0 0"
 
 
+def test_a_job_that_has_just_been_cleaned_up_shows_nothing(
+    store: Store, leases: Leases, objects: ObjectStore, previews: Previews, tmp_path: Path
+) -> None:
+    job = submit(store, images_per_class=2)
+    begin_generating(leases, objects, tmp_path, 1)
+    objects.delete_prefix(f"jobs/{job.id}")
+    preview = previews.look(job)
+    assert (preview.class_names, preview.shares("ipc-2", {0})) == ((), {})
+
+
 def test_images_shared_out_by_need_are_seen_wherever_they_lie(
     store: Store, leases: Leases, objects: ObjectStore, previews: Previews, tmp_path: Path
 ) -> None:
