@@ -84,6 +84,10 @@ bench-claims: $(READY) ## measure how many workers one database serves; OPTIONS=
 bench-api: $(READY) ## compare the API with bare endpoints of one statement; OPTIONS="--jobs 1000 --rounds 1"
 	$(RUN)/python -m benchmarks.api $(OPTIONS)
 
+.PHONY: bench-page
+bench-page: $(READY) ## measure the page of a job of 1,000 classes; OPTIONS="--classes 100 --images 50"
+	$(RUN)/python -m benchmarks.page $(OPTIONS)
+
 .PHONY: bench-fan-out
 bench-fan-out: $(READY) ## compare two workers with one at the encode stage
 	$(RUN)/python benchmarks/fan_out.py $(OPTIONS)

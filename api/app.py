@@ -25,6 +25,8 @@ from api.hosts import TrustedHosts
 from api.metrics import ApiMetrics
 from api.observing import Observe
 from api.openapi import ANY_PROBLEM, DESCRIPTION, TAGS, describe
+from api.pages import assets, compare_page, job_files, job_page, jobs_page, new_job, sign_in, uploading
+from api.pages.rendering import load_templates
 from api.problems import HANDLERS
 from api.request_id import RequestId
 from api.services import Services, open_services
@@ -42,6 +44,14 @@ ROUTES = (
     webhook_routes,
     health,
     docs_page,
+    assets,
+    sign_in,
+    jobs_page,
+    job_page,
+    job_files,
+    compare_page,
+    new_job,
+    uploading,
 )
 
 
@@ -49,6 +59,7 @@ ROUTES = (
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     metrics: ApiMetrics = app.state.metrics
+    load_templates()
     with sweeping(services, metrics.sweeps.inc), services.waker.running():
         yield
     services.engine.dispose()

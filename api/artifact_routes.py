@@ -55,7 +55,7 @@ def list_artifacts(caller: Reader, job_id: JobId, using: Using) -> ArtifactList:
 )
 def inspect_artifact(request: Request, caller: Reader, job_id: JobId, name: Name, using: Using) -> Response:
     """Answer as a download of the whole file would, without its bytes."""
-    artifact = _find(using, caller.owner, job_id, name)
+    artifact = find_artifact(using, caller.owner, job_id, name)
     headers = _headers(artifact)
     if is_known(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -81,7 +81,11 @@ def download_artifact(
 
     Where callers reach the object store themselves, they are sent there.
     """
-    artifact = _find(using, caller.owner, job_id, name)
+    return send_artifact(request, using, find_artifact(using, caller.owner, job_id, name), range_)
+
+
+def send_artifact(request: Request, using: Services, artifact: Artifact, range_: str | None) -> Response:
+    """Send a file, or the range of it that is asked for."""
     headers = _headers(artifact)
     if is_known(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -96,7 +100,12 @@ def download_artifact(
     return StreamingResponse(_chunks(using, artifact, wanted.start, wanted.stop), 206, headers)
 
 
-def _find(using: Services, owner: str, job_id: str, name: str) -> Artifact:
+def find_artifact(using: Services, owner: str, job_id: str, name: str) -> Artifact:
+    """Find a file of a job by its name.
+
+    Raises:
+        ArtifactNotFoundError: it has none of that name.
+    """
     artifacts = using.store.artifacts(owner, job_id)
     for artifact in artifacts:
         if artifact.name == name:

@@ -69,10 +69,10 @@ def _ask(using: Services, request: Request, bearer: HTTPAuthorizationCredentials
     try:
         key = _identify(using, bearer)
     except (MissingKeyError, KeyRejectedError) as error:
-        _limit_failures(using, request, error)
+        limit_failures(using, request, error)
         raise
     request.state.key = key
-    _limit_owner(using, request, key)
+    limit_owner(using, request, key)
     return key
 
 
@@ -82,8 +82,12 @@ def _identify(using: Services, bearer: HTTPAuthorizationCredentials | None) -> A
     return using.keys.authenticate(bearer.credentials)
 
 
-def _limit_owner(using: Services, request: Request, key: ApiKey) -> None:
-    """Count a request for the owner, not for the key: who may make keys could make more room."""
+def limit_owner(using: Services, request: Request, key: ApiKey) -> None:
+    """Count a request for the owner, not for the key: who may make keys could make more room.
+
+    Raises:
+        RateLimitedError: the owner sent too many.
+    """
     name, limit = _limit_of(using, request)
     rate = using.rates.take(name, key.owner, limit)
     request.state.rate = rate
@@ -96,8 +100,12 @@ def _limit_of(using: Services, request: Request) -> tuple[str, int]:
     return ("reads", settings.reads_per_minute) if is_read else ("writes", settings.writes_per_minute)
 
 
-def _limit_failures(using: Services, request: Request, error: DdoqError) -> None:
-    """Count a failure for the address that it came from; who has a key is not slowed down by others there."""
+def limit_failures(using: Services, request: Request, error: DdoqError) -> None:
+    """Count a failure for the address that it came from; who has a key is not slowed down by others there.
+
+    Raises:
+        RateLimitedError: too many came from there.
+    """
     address = request.client.host if request.client else ""
     rate = using.rates.take("failures", address, using.settings.failed_logins_per_minute)
     if rate and not rate.is_allowed:

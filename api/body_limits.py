@@ -28,6 +28,7 @@ class BodyRule:
 
 RULES = (
     BodyRule("/v1/uploads", max_bytes=None, seconds=None, pause_seconds=60),
+    BodyRule("/page/uploads", max_bytes=None, seconds=None, pause_seconds=60),
     BodyRule("/", max_bytes=MAX_BODY_BYTES, seconds=60, pause_seconds=20),
 )
 """The first that fits is it."""

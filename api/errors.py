@@ -4,6 +4,8 @@
     └── RequestError
         ├── NotJsonError               request.not_json         400
         ├── MissingKeyError            auth.missing_key         401
+        ├── NoSessionError             session.missing          401
+        ├── ForeignFormError           session.foreign_form     403
         ├── PathNotFoundError          request.path             404
         ├── ArtifactNotFoundError      artifact.not_found       404
         ├── MethodNotAllowedError      request.method           405
@@ -62,6 +64,20 @@ class MissingKeyError(RequestError):
 
     code = "auth.missing_key"
     hint = "Send `Authorization: Bearer ddoq_…`."
+
+
+class NoSessionError(RequestError):
+    """The browser has no session, or one that has ended."""
+
+    code = "session.missing"
+    hint = "Sign in with an API key."
+
+
+class ForeignFormError(RequestError):
+    """The form was not sent from a page of this session."""
+
+    code = "session.foreign_form"
+    hint = "Open the page again, and send the form from there."
 
 
 class PathNotFoundError(RequestError):

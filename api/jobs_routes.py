@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from api.auth import Reader, Writer
 from api.bodies import json_body
+from api.changing import cancel, retry, submit
 from api.examples import REQUEST
 from api.listing import Paging
 from api.openapi import body_of, problems
@@ -23,10 +24,8 @@ from api.shapes import job_path
 from api.shown import Shown, page_of, shown
 from api.views import JobPage, JobRequest, JobView
 from api.waiting import opaque, see_job
-from jobs.admission import admit
 from jobs.errors import JobEndedError, JobNotEndedError, QueueFullError, QuotaExceededError
-from jobs.options import JobOptions
-from jobs.records import ApiKey, Job, JobState
+from jobs.records import JobState
 from jobs.store import Submitted
 from jobs.submitting import Idempotency
 
@@ -85,7 +84,7 @@ def submit_job(
     """
     if validate_only:
         return Response(plan_job(using, caller.owner, request.config).model_dump_json(), media_type=JSON)
-    submitted = _submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
+    submitted = submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
     return _answer_submitted(using, submitted)
 
 
@@ -148,7 +147,7 @@ async def get_job(
 )
 def cancel_job(caller: Writer, job_id: JobId, using: Using) -> Response:
     """Stop a job. One that has succeeded, failed or expired is refused; one that is cancelled stays so."""
-    job = _cancel(using, caller, job_id)
+    job = cancel(using, caller.owner, job_id)
     return _answer(shown(job), 200 if job.state is JobState.CANCELLED else 202, {})
 
 
@@ -172,7 +171,7 @@ def retry_job(
     It is checked as a new one is. The new job's `retried_from` names the old one, which stays as it is.
     """
     idempotency = Idempotency(key, sha256(f"retry {job_id}".encode()).hexdigest()) if key else None
-    return _answer_submitted(using, _retry(using, caller.owner, job_id, idempotency))
+    return _answer_submitted(using, retry(using, caller.owner, job_id, idempotency))
 
 
 @router.delete(
@@ -185,46 +184,6 @@ def retry_job(
 def delete_job(caller: Writer, job_id: JobId, using: Using) -> None:
     """Delete a job that has ended, its config, labels, events and files; from now on it is answered with 410."""
     using.store.delete(caller.owner, job_id)
-
-
-def _submit(using: Services, owner: str, request: JobRequest, idempotency: Idempotency | None) -> Submitted:
-    """Queue a job that is admitted; one that came before was, whatever has become of its dataset since."""
-    before = using.store.submitted(owner, idempotency) if idempotency else None
-    if before is not None:
-        return Submitted(before, is_new=False)
-    config = request.config
-    admit(config, using.settings)
-    return using.store.submit_once(owner, config, request.job, idempotency)
-
-
-def _retry(using: Services, owner: str, job_id: str, idempotency: Idempotency | None) -> Submitted:
-    """Queue another try that is admitted; one that was asked for before was, whatever has become of the job since."""
-    before = using.store.submitted(owner, idempotency) if idempotency else None
-    if before is not None:
-        return Submitted(before, is_new=False)
-    job = using.store.ended(owner, job_id)
-    admit(job.config, using.settings)
-    return using.store.submit_once(owner, job.config, _options(job), idempotency, retried_from=job.id)
-
-
-def _options(job: Job) -> JobOptions:
-    deadline = job.queue_deadline_at
-    return JobOptions(
-        priority=job.priority,
-        queue_deadline_s=round((deadline - job.created_at).total_seconds()) if deadline else None,
-        timeout_s=job.timeout_seconds,
-        labels=dict(job.labels),
-    )
-
-
-def _cancel(using: Services, caller: ApiKey, job_id: str) -> Job:
-    try:
-        return using.store.cancel(caller.owner, job_id)
-    except JobEndedError:
-        job = using.store.get(caller.owner, job_id)
-        if job.state is not JobState.CANCELLED:
-            raise
-        return job
 
 
 def _answer_submitted(using: Services, submitted: Submitted) -> Response:

@@ -12,7 +12,8 @@ from pydantic.json_schema import models_json_schema
 from api.described import HEADERS, Operation, complete
 from api.examples import EXAMPLES
 from api.problem_codes import describe_codes, example_of, kinds_by_code
-from api.problems import MEDIA_TYPE, Problem, status_of
+from api.problem_shapes import Problem
+from api.problems import MEDIA_TYPE, status_of
 from api.upload_views import Completion, UploadRequest
 from api.views import JobRequest, NewKey
 from api.webhook_views import EndpointPatch, NewEndpoint, Rotation

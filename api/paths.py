@@ -13,10 +13,19 @@ from jobs.webhook_errors import DeliveryNotFoundError, WebhookNotFoundError
 _UNIQUE = re.compile(f"[{ALPHABET}]{{26}}")
 
 
-async def _job_id(job_id: Annotated[str, Path(description="`job_` and 26 characters.")]) -> str:
+def require_job_id(job_id: str) -> str:
+    """Refuse what cannot be the id of a job.
+
+    Raises:
+        JobNotFoundError: it has another shape.
+    """
     if not _is_id(job_id, "job_"):
         raise JobNotFoundError(f"there is no job {job_id!r}")
     return job_id
+
+
+async def _job_id(job_id: Annotated[str, Path(description="`job_` and 26 characters.")]) -> str:
+    return require_job_id(job_id)
 
 
 async def _key_id(key_id: Annotated[str, Path(description="`key_` and 26 characters.")]) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -20,10 +19,12 @@ from api.errors import (
     CursorError,
     DatabaseUnavailableError,
     Fault,
+    ForeignFormError,
     HostRefusedError,
     InvalidRequestError,
     MethodNotAllowedError,
     MissingKeyError,
+    NoSessionError,
     NotJsonError,
     NotReadyError,
     PathNotFoundError,
@@ -33,6 +34,8 @@ from api.errors import (
     TooManyStreamsError,
 )
 from api.headers import SECURE
+from api.pages.refusals import is_page, show_refusal
+from api.problem_shapes import FaultView, Problem
 from ddoq.errors import (
     AddressRefusedError,
     ConfigError,
@@ -90,6 +93,8 @@ STATUSES: Mapping[type[DdoqError], int] = {
     NotJsonError: 400,
     KeyRejectedError: 401,
     MissingKeyError: 401,
+    NoSessionError: 401,
+    ForeignFormError: 403,
     MissingScopeError: 403,
     ArtifactNotFoundError: 404,
     DeliveryNotFoundError: 404,
@@ -163,31 +168,6 @@ _CHALLENGES: Mapping[type[DdoqError], str] = {
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
-class FaultView(BaseModel):
-    """One thing that is wrong with the request."""
-
-    pointer: str = Field(
-        description="RFC 6901 pointer into the body; `?name` for a parameter of the query; `name:` for a "
-        "header; empty for the whole."
-    )
-    code: str = Field(description="What is wrong, for programs.")
-    message: str = Field(description="What is wrong, for people.")
-
-
-class Problem(BaseModel):
-    """An error, by RFC 9457. `code` never changes its meaning; docs/errors.md lists all codes."""
-
-    type: str = Field(description="URI of the kind of error: `urn:ddoq:error:` and the code.")
-    title: str = Field(description="The kind of error in one sentence, the same each time.")
-    status: int = Field(description="HTTP status.")
-    detail: str = Field(description="What went wrong this time, and what to change.")
-    hint: str = Field(description="What to do about this kind of error, the same each time.")
-    code: str = Field(description="Stable code, such as `dataset.outside_roots`.")
-    request_id: str = Field(description="Names this request in the server's log; also the header X-Request-ID.")
-    retryable: bool = Field(description="Whether the same request may succeed later.")
-    errors: list[FaultView] = Field(description="Each single fault, where there is more to say than `detail`.")
-
-
 def status_of(kind: type[DdoqError]) -> int:
     """Tell the HTTP status of a kind of error."""
     return next(STATUSES[base] for base in kind.__mro__ if base in STATUSES)
@@ -215,13 +195,19 @@ def write_problem(kind: type[DdoqError], detail: str, request_id: str, faults: S
 
 
 def problem_response(request: Request, error: DdoqError) -> Response:
-    """Answer with an error's problem document, and with the headers that its status asks for."""
-    problem = write_problem(type(error), str(error), request.state.request_id, _faults(error))
+    """Answer with an error's problem document, or its page, and with the headers that its status asks for."""
+    problem = write_problem(type(error), str(error), request.state.request_id, faults_of(error))
     request.state.problem = error.code
-    return Response(problem.model_dump_json(), problem.status, _headers(error, problem.status), MEDIA_TYPE)
+    headers = _headers(error, problem.status)
+    if not is_page(request):
+        return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+    shown = show_refusal(request, problem)
+    shown.headers.update(headers)
+    return shown
 
 
-def _faults(error: DdoqError) -> tuple[Fault, ...]:
+def faults_of(error: DdoqError) -> tuple[Fault, ...]:
+    """Say which parts of the request an error is about."""
     if isinstance(error, RequestError):
         return error.faults
     pointers = (pointer for kind, pointer in _POINTERS.items() if isinstance(error, kind))
@@ -283,7 +269,8 @@ async def _on_unforeseen(request: Request, _error: Exception) -> Response:
     message = "something went wrong on our side; the server's log has it under this request_id"
     response = problem_response(request, DdoqError(message))
     # The framework answers outside of our middleware.
-    response.headers.update({**SECURE, "X-Request-ID": request.state.request_id})
+    for name, value in {**SECURE, "X-Request-ID": request.state.request_id}.items():
+        response.headers.setdefault(name, value)
     return response
 
 

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.cursors import Cursors
+from api.pages.tokens import SessionTokens
 from api.receiving import Receiver
 from api.shown import ShownJobs
 from api.streams import Streams
@@ -16,8 +17,10 @@ from ddoq.guard import Rules
 from jobs.artifacts import ObjectStore, make_s3_client
 from jobs.backpressure import QueueLimits
 from jobs.inspecting import Inspector
+from jobs.kept_json import KeptJson
 from jobs.keys import Keys
 from jobs.positions import Line
+from jobs.previews import Previews
 from jobs.queue import Queue, make_celery
 from jobs.rates import Rates
 from jobs.redaction import learn
@@ -45,9 +48,12 @@ class Services:
     queue: Queue
     waker: Waker
     cursors: Cursors
+    session_tokens: SessionTokens
     watcher: Watcher
     streams: Streams
     public_objects: ObjectStore | None  # under the address at which callers reach it, if they do
+    kept_json: KeptJson
+    previews: Previews
     uploads: Uploads
     receiver: Receiver
     inspector: Inspector
@@ -59,20 +65,26 @@ class Services:
 def open_services(settings: Settings) -> Services:
     """Make the drivers; none of them connects before it is used."""
     learn(settings)
+    pepper = settings.key_pepper.get_secret_value().encode()
     engine = make_engine(settings.database_url)
     queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
     store = Store(engine, QueueLimits(settings.max_queued_per_owner, settings.max_queued), line)
     uploads = open_uploads(engine, settings)
+    objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
+    kept_json = KeptJson(objects)
     return Services(
         settings=settings,
         engine=engine,
         store=store,
         shown=ShownJobs(store),
         keys=Keys(engine, settings.key_pepper, settings.key_cache_seconds),
-        objects=ObjectStore(make_s3_client(settings), settings.s3_bucket),
+        objects=objects,
+        kept_json=kept_json,
+        previews=Previews(engine, objects, kept_json),
         queue=queue,
         waker=Waker(engine, queue),
-        cursors=Cursors(settings.key_pepper.get_secret_value().encode()),
+        cursors=Cursors(pepper),
+        session_tokens=SessionTokens(pepper),
         watcher=Watcher(engine, line),
         streams=Streams(),
         public_objects=_open_public(settings),

@@ -128,7 +128,7 @@ async def send_upload(request: Request, caller: Writer, upload_id: UploadId, usi
     length = content_length(request)
     upload = await run_in_threadpool(using.uploads.expect, caller.owner, upload_id, length)
     async with using.receiver.turn():
-        return _show(using, await _receive(request, using, upload))
+        return _show(using, await receive(request, using, upload))
 
 
 @router.put(
@@ -198,7 +198,7 @@ def delete_upload(caller: Writer, upload_id: UploadId, using: Using) -> None:
     using.uploads.delete(caller.owner, upload_id)
 
 
-async def _receive(request: Request, using: Services, upload: Upload) -> Upload:
+async def receive(request: Request, using: Services, upload: Upload) -> Upload:
     """Store a whole body, or nothing of it."""
     size_bytes = upload.size_bytes or 0
     writing = await run_in_threadpool(using.uploads.write, upload)

@@ -96,6 +96,26 @@ def main() -> None:
 
 def start(folder: Path, watchdog: Watchdog, running: list[Running]) -> tuple[Server, Server]:
     """Start everything, and make a key."""
+    start_servers(folder, watchdog, running)
+    settings = load_settings()
+    engine = create_engine(settings.database_url)
+    with engine.begin() as connection:
+        connection.execute(text(BARE.split(";", maxsplit=1)[0]))
+    _, secret = Keys(engine, settings.key_pepper).create("owner-1", "benchmark", Scope)
+    engine.dispose()
+    ours, bare = (
+        serve(app, path, folder, watchdog, running)
+        for app, path in (("api.app:create_app", "/healthz"), ("benchmarks.bare_api:app", "/docs"))
+    )
+    body = DistillConfig(dataset=DatasetConfig(uri=URI)).model_dump_json()
+    return (
+        Server("ours", ours, {"POST": _post("/v1/jobs", body, secret), "list": Call((_get("/v1/jobs", secret),), 200)}),
+        Server("bare", bare, {"POST": _post("/jobs", body, ""), "list": Call((_get("/jobs", ""),), 200)}),
+    )
+
+
+def start_servers(folder: Path, watchdog: Watchdog, running: list[Running]) -> None:
+    """Start what an API process needs, and name it in the environment."""
     running.append(start_postgres(folder / "postgres", watchdog.guard))
     running.append(start_valkey(folder / "valkey", "password", watchdog.guard))
     running.append(start_s3(folder / "s3", *S3_KEYS, watchdog.guard))
@@ -116,23 +136,10 @@ def start(folder: Path, watchdog: Watchdog, running: list[Running]) -> tuple[Ser
     settings = load_settings()
     upgrade(settings.database_url)
     ObjectStore(make_s3_client(settings), settings.s3_bucket).ensure_bucket()
-    engine = create_engine(settings.database_url)
-    with engine.begin() as connection:
-        connection.execute(text(BARE.split(";", maxsplit=1)[0]))
-    _, secret = Keys(engine, settings.key_pepper).create("owner-1", "benchmark", Scope)
-    engine.dispose()
-    ours, bare = (
-        _serve(app, path, folder, watchdog, running)
-        for app, path in (("api.app:create_app", "/healthz"), ("benchmarks.bare_api:app", "/docs"))
-    )
-    body = DistillConfig(dataset=DatasetConfig(uri=URI)).model_dump_json()
-    return (
-        Server("ours", ours, {"POST": _post("/v1/jobs", body, secret), "list": Call((_get("/v1/jobs", secret),), 200)}),
-        Server("bare", bare, {"POST": _post("/jobs", body, ""), "list": Call((_get("/jobs", ""),), 200)}),
-    )
 
 
-def _serve(app: str, path: str, folder: Path, watchdog: Watchdog, running: list[Running]) -> int:
+def serve(app: str, path: str, folder: Path, watchdog: Watchdog, running: list[Running]) -> int:
+    """Serve an application on a port of its own, which is answered."""
     port = free_port()
     options = ["--factory"] if app.endswith("create_app") else []
     command = [sys.executable, "-m", "uvicorn", app, *options, "--port", str(port), "--no-access-log"]

@@ -21,7 +21,8 @@ from scoreboard_rows import (
     Row,
 )
 
-from ddoq.comparison import Comparison, compare
+from ddoq.comparison import compare
+from ddoq.conclusions import Comparison
 from ddoq.contender_names import DISTILLED
 from ddoq.evaluate import score
 from ddoq.methods import Weighting

@@ -125,14 +125,23 @@ def folder_names(class_names: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def write_archive(file: Path, members: Mapping[str, Member], class_names: tuple[str, ...], recipe: Recipe) -> None:
-    """Write `members` in the order of their names, stored and without times; the manifest of checksums comes last."""
-    sums = {}
-    with zipfile.ZipFile(file, "w") as archive:
+def write_archive(
+    file: Path, members: Mapping[str, Member], class_names: tuple[str, ...], recipe: Recipe
+) -> Mapping[str, range]:
+    """Write `members` in the order of their names, stored and without times; the manifest of checksums comes last.
+
+    Returns:
+        Which bytes of the file are those of each member.
+    """
+    sums, places = {}, {}
+    with file.open("wb") as stream, zipfile.ZipFile(stream, "w") as archive:
         for name in sorted(members):
-            sums[name] = _store(archive, name, members[name])
+            data = _bytes_of(members[name])
+            sums[name] = _store(archive, name, data)
+            places[name] = range(stream.tell() - len(data), stream.tell())
         manifest = ArchiveManifest(FORMAT, class_names, recipe, sums)
         _store(archive, NAME, TypeAdapter(ArchiveManifest).dump_json(manifest, indent=1))
+    return places
 
 
 def load_archive(file: Path | str) -> DistilledArchive:
@@ -180,11 +189,10 @@ def read_metadata(archive: zipfile.ZipFile) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(archive.read(METADATA).decode())))
 
 
-def _store(archive: zipfile.ZipFile, name: str, content: Member) -> str:
+def _store(archive: zipfile.ZipFile, name: str, data: bytes) -> str:
     """Add one member; answer its SHA-256."""
     info = zipfile.ZipInfo(name, EPOCH)
     info.external_attr = 0o644 << 16
-    data = _bytes_of(content)
     archive.writestr(info, data)
     return hashlib.sha256(data).hexdigest()
 

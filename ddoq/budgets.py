@@ -81,6 +81,15 @@ def given_budgets(config: DistillConfig, class_names: Sequence[str]) -> tuple[Bu
     return tuple(Budget(f"ipc-{k}", (k,) * len(class_names)) for k in numbers)
 
 
+def budget_names(config: DistillConfig) -> tuple[str, ...]:
+    """Name the budgets of a config, in their order; the classes need not be known."""
+    if config.total_images is not None:
+        return (f"total-{config.total_images}",)
+    if isinstance(config.images_per_class, Mapping):
+        return ("by-class",)
+    return tuple(budget.name for budget in given_budgets(config, ()) or ())
+
+
 def require_room(n_images: Sequence[int], total: int) -> None:
     """Check that `total` leaves an image to each class, and that there are as many.
 

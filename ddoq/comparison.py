@@ -1,32 +1,12 @@
 """Is a difference between two contenders more than noise? Paired by seed, with Student's t."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
+from ddoq.conclusions import Comparison, T
 from ddoq.contender_names import DISTILLED
 from ddoq.types import Score
-
-# 97.5 % quantiles of Student's t for 1 to 19 degrees of freedom: two to twenty seeds.
-T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093),
-)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What the distilled set gains in accuracy over a rival: `gain` ± `margin` (95 %), or no margin for one seed."""
-
-    rival: str
-    gain: float
-    margin: float | None
-
-    @property
-    def is_noise(self) -> bool:
-        """Whether nothing can be said of which is better."""
-        return self.margin is None or self.gain == 0 or abs(self.gain) <= self.margin
 
 
 def compare(accuracy: Mapping[str, Score], grain: float = 0.0) -> tuple[Comparison, ...]:

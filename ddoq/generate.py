@@ -17,6 +17,7 @@ from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.errors import DatasetChangedError
 from ddoq.events import OnEvent, Stage, Tally
+from ddoq.image_index import image_path
 from ddoq.images import encode_png, fit_squares
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.pictures import fit_square
@@ -196,7 +197,7 @@ def _denoised(batch: Sequence[Codeword], prior: LatentPrior, config: DistillConf
 
 
 def _file(folder: Path, label: int, codeword: int) -> Path:
-    return folder / f"{label:05d}" / f"{codeword:04d}.png"
+    return folder / image_path(label, codeword)
 
 
 def _read(file: Path, resolution: int) -> UInt8[Tensor, "3 r r"]:

@@ -1,24 +1,16 @@
 """Stage generate: codebooks -> images on disk; a block is some batches of one budget's codewords."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from ddoq.blocks import cut_codewords, fresh_folder, gather_blocks, left_to_do, link_files
 from ddoq.codebooks import open_codebooks
 from ddoq.events import Stage, Tally
 from ddoq.generate import Painter, Stretch, close_images, show_all
+from ddoq.image_index import GeneratedBlock
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder
 from ddoq.run import GenerateManifest, Run, dataset_of, fitted_folder, found
-
-
-@dataclass(frozen=True)
-class GeneratedBlock:
-    """Images of one budget: how many, by class label."""
-
-    budget: str
-    counts: Mapping[int, int]
 
 
 def generate_blocks(run: Run, blocks: Sequence[int]) -> None:
@@ -77,5 +69,9 @@ def _show(run: Run, stretches: Sequence[Stretch], tally: Tally) -> None:
 
 def _close(stretch: Stretch) -> None:
     """Write the manifest of a block."""
-    counts = {label: len(numbers) for label, numbers in stretch.numbers()}
-    write_manifest(stretch.folder, GeneratedBlock(stretch.books.budget.name, counts))
+    counts, shares = {}, {}
+    for label, numbers in stretch.numbers():
+        weights = stretch.books.of_class(label).weights.tolist()
+        counts[label] = len(numbers)
+        shares[label] = {number: weights[number] for number in numbers}
+    write_manifest(stretch.folder, GeneratedBlock(stretch.books.budget.name, counts, shares))

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from jaxtyping import UInt8
 from jinja2 import Environment, StrictUndefined
+from pydantic import TypeAdapter
 from safetensors.torch import save
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.generate import Images
+from ddoq.image_index import ImageIndex, IndexedClass
 from ddoq.images import contact_sheet
 from ddoq.labels import SoftLabels
 from ddoq.manifests import write_manifest
@@ -32,7 +34,7 @@ from ddoq.stored_labels import FOLDER, FolderLabels
 from ddoq.types import Report, SoftLabel
 from ddoq.weights import training_weights
 
-ARCHIVE = "archive.zip"
+ARCHIVE, INDEX = "archive.zip", "images.json"
 OVERVIEW_CLASSES, OVERVIEW_IMAGES = 10, 10
 SHEET_SIDE = 128
 
@@ -96,8 +98,11 @@ def _package(contents: Contents, folder: Path, prefix: str) -> Iterator[PackedFi
     shown, archive = _shown(contents), folder / f"{prefix}{ARCHIVE}"
     members: dict[str, Member] = {**shown, **_data(contents), **dict(_pictures(contents))}
     members["README.md"] = _card(contents, archive.name)
-    write_archive(archive, members, contents.class_names, contents.recipe)
+    places = write_archive(archive, members, contents.class_names, contents.recipe)
     yield _packed(archive)
+    index = folder / f"{prefix}{INDEX}"
+    index.write_bytes(TypeAdapter(ImageIndex).dump_json(_index(contents, archive.name, places)))
+    yield _packed(index)
     for name in sorted(shown):
         file = folder / f"{prefix}{name}"
         file.write_bytes(shown[name])
@@ -139,7 +144,22 @@ def _pictures(contents: Contents) -> Iterator[tuple[str, Member]]:
     for label, folder in enumerate(folder_names(contents.class_names)):
         yield f"contact-sheets/{folder}.png", partial(_contact_sheet, contents, label)
         for codeword in range(contents.images.manifest.counts[label]):
-            yield f"{SPLIT}/{folder}/{codeword:04d}.png", contents.images.file(label, codeword)
+            yield _member(folder, codeword), contents.images.file(label, codeword)
+
+
+def _index(contents: Contents, archive: str, places: Mapping[str, range]) -> ImageIndex:
+    """Say where the images lie in the archive."""
+    classes = []
+    for label, folder in enumerate(folder_names(contents.class_names)):
+        name, counts = contents.class_names[label], contents.images.manifest.counts
+        own = [places[_member(folder, codeword)] for codeword in range(counts[label])]
+        shares = contents.report.weights[name]
+        classes.append(IndexedClass(name, shares, tuple(place.start for place in own), tuple(map(len, own))))
+    return ImageIndex(archive, contents.images.manifest.resolution, tuple(classes))
+
+
+def _member(folder: str, codeword: int) -> str:
+    return f"{SPLIT}/{folder}/{codeword:04d}.png"
 
 
 def _contact_sheet(contents: Contents, label: int) -> bytes:

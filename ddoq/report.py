@@ -11,11 +11,12 @@ from jinja2 import Environment, StrictUndefined
 
 from ddoq.budgets import Budget
 from ddoq.citations import in_words
-from ddoq.comparison import Comparison, compare
+from ddoq.comparison import compare
+from ddoq.conclusions import Comparison, conclude
 from ddoq.config import DistillConfig
 from ddoq.contender_names import DISTILLED, RANDOM, SAME_LABELS, WEIGHTED
 from ddoq.marks import N_BINS
-from ddoq.measure_words import words_on_bytes, words_on_coverage
+from ddoq.measure_words import gain_of_weights, words_on_bytes, words_on_coverage
 from ddoq.provenance import how_made, of_each_class, used_sampler
 from ddoq.report_plots import ACCURACY, BY_CLASS, BY_PASS, DISTORTION, MAP, WEIGHTS
 from ddoq.types import Report, Score
@@ -75,7 +76,7 @@ def report_html(
         comparisons=_comparisons(report),
         labelled=[name for name in report.accuracy if name in LABELLED],
         n_steps=config.resolved_protocol.n_steps(sum(budget.counts), len(budget.counts)),
-        conclusion=_conclusion,
+        conclusion=conclude,
         gain_of_weights=gain_of_weights(report.figures),
         percent=_percent,
         n_bins=N_BINS,
@@ -136,28 +137,6 @@ def verdict(accuracy: Mapping[str, Score], grain: float = 0.0) -> str:
     word = "better" if against_random.gain > 0 else "worse"
     points = f"{100 * abs(against_random.gain):.1f} ± {100 * against_random.margin:.1f} points"
     return f"The distilled set trains {word} students than as many {images}: {means}, {points} at {n} seeds."
-
-
-def gain_of_weights(figures: Mapping[str, float]) -> str | None:
-    """Say in words what the weights gain in squared W2 to the latents; None if it was not measured."""
-    if "w2.uniform" not in figures:
-        return None
-    weighted, uniform = figures["w2.weighted"], figures["w2.uniform"]
-    gain = 1 - weighted / uniform if uniform else 0.0
-    n_classes, n_rows = int(figures["w2.classes"]), int(figures["w2.rows_of_a_class_at_most"])
-    return (
-        f"Weighting the codewords by these shares {'raises' if gain < 0 else 'lowers'} their squared 2-Wasserstein "
-        f"distance to the training latents by {abs(gain):.1%}: {weighted:,.6g}, against {uniform:,.6g} if all count "
-        f"the same. Exact transport, mean over {n_classes} of {int(figures['classes'])} classes, the same latents for "
-        f"both: {n_rows:,} of each class, drawn at random, or all where there are no more."
-    )
-
-
-def _conclusion(comparison: Comparison) -> str:
-    """Say what one comparison shows."""
-    if comparison.is_noise:
-        return "not distinguishable"
-    return "distilled is better" if comparison.gain > 0 else "distilled is worse"
 
 
 def _percent(score: Score) -> str:

@@ -192,6 +192,15 @@ class ObjectStore:
         with asking_for(key):
             self._client.download_file(self._bucket, key, str(path))
 
+    def read(self, key: str) -> bytes:
+        """Read a small object whole.
+
+        Raises:
+            ObjectNotFoundError: there is no such object.
+        """
+        with asking_for(key), closing(self._client.get_object(Bucket=self._bucket, Key=key)["Body"]) as body:
+            return body.read()
+
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
         with asking_for(key):

@@ -70,7 +70,7 @@ def to_claim(started: RowMapping, worker: str, token: str) -> Claim:
         worker=worker,
         config=DistillConfig.model_validate(started["config"]),
         inputs={Stage(done): _prefixes(job_id, done, won) for done, won in attempts.items()},
-        prefix=_prefix(job_id, stage, index, attempt),
+        prefix=unit_prefix(job_id, stage, index, attempt),
         is_small=started["out_of_memory"] > 0,
         traceparent=started["traceparent"],
     )
@@ -103,10 +103,11 @@ def fixed(value: StrEnum) -> ColumnElement[str]:
 
 
 def _prefixes(job_id: str, stage: str, attempts: list[int]) -> tuple[str, ...]:
-    return tuple(_prefix(job_id, stage, index, attempt) for index, attempt in enumerate(attempts))
+    return tuple(unit_prefix(job_id, stage, index, attempt) for index, attempt in enumerate(attempts))
 
 
-def _prefix(job_id: str, stage: str, index: int, attempt: int) -> str:
+def unit_prefix(job_id: str, stage: str, index: int, attempt: int) -> str:
+    """Name the folder of the object store in which an attempt of a unit writes."""
     return f"jobs/{job_id}/{stage}/{index}/{attempt}"
 
 

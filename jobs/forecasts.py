@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -12,7 +13,7 @@ from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from ddoq.findings import Findings
 from jobs.fanout import n_alive, plan_units
-from jobs.records import JobState
+from jobs.records import Job, JobState, StageUnits
 from jobs.tables import jobs, units
 
 LATEST = 1000  # jobs that ended, among which those alike are looked for: the query is as fast when there are more
@@ -41,6 +42,14 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """How many seconds a job that runs may still take, but for the stages of which nothing is known."""
+
+    seconds: float
+    unknown: tuple[Stage, ...]
+
+
+@dataclass(frozen=True)
 class _Past:
     """What one stage of one job took: from its first start to its end, and its units together."""
 
@@ -62,6 +71,27 @@ def plan_stages(engine: Engine, config: DistillConfig, findings: Findings) -> li
         estimate = _estimate(stage, past[stage], findings, min(n_units, n_workers))
         plans.append(StagePlan(stage, n_blocks, n_units, estimate))
     return plans
+
+
+def forecast_rest(engine: Engine, job: Job, at: datetime) -> Rest:
+    """Say roughly what is left of a job that runs: stages go on at their pace, those to come take what they took."""
+    past, seconds, unknown = _past(engine, job.config), 0.0, []
+    for stage in job.config.stages:
+        left = _seconds_left(job.stages.get(stage), past[stage], at)
+        if left is None:
+            unknown.append(stage)
+        else:
+            seconds += left
+    return Rest(seconds, tuple(unknown))
+
+
+def _seconds_left(units: StageUnits | None, past: Sequence[_Past], at: datetime) -> float | None:
+    if units is not None and units.finished_at is not None:
+        return 0.0
+    elapsed = (at - units.started_at).total_seconds() if units and units.started_at else 0.0
+    if units is not None and units.done and units.total:
+        return elapsed * (units.total - units.done) / units.done
+    return max(0.0, median(job.seconds for job in past) - elapsed) if past else None
 
 
 def _estimate(stage: Stage, past: Sequence[_Past], findings: Findings, n_at_once: int) -> Estimate:

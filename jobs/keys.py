@@ -13,7 +13,7 @@ from hashlib import sha256
 from zlib import crc32
 
 from pydantic import SecretStr
-from sqlalchemy import Engine, Row, and_, false, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, and_, false, func, insert, or_, select, update
 
 from jobs.errors import KeyNotFoundError, KeyRejectedError
 from jobs.ids import new_key_id
@@ -114,7 +114,7 @@ class Keys:
         if known := self.remembered(secret):
             return known
         digest = self._digest(secret)
-        key = self._find(digest)
+        key = self._find(api_keys.c.digest == digest)
         if self._cache_seconds:
             self._remember(digest, key)
         return key
@@ -126,10 +126,18 @@ class Keys:
             return None
         return known.key
 
-    def _find(self, digest: bytes) -> ApiKey:
+    def find(self, key_id: str) -> ApiKey:
+        """Find a key by its id: for whoever has shown its secret before.
+
+        Raises:
+            KeyRejectedError: it is unknown, revoked or expired.
+        """
+        return self._find(api_keys.c.id == key_id)
+
+    def _find(self, wanted: ColumnElement[bool]) -> ApiKey:
         """Look a key up, and note that it is used, to a minute."""
         usable = and_(
-            api_keys.c.digest == digest,
+            wanted,
             api_keys.c.revoked_at.is_(None),
             or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now()),
         )

@@ -200,8 +200,15 @@ class Store:
         with self._reading.connect() as connection:
             has_ended = self._require(connection, owner, job_id).state in TERMINAL  # asked first: events come with it
             rows = connection.execute(query.order_by(events.c.sequence).limit(limit)).all()
-        found = tuple(JobEvent(row.sequence, row.at, row.kind, row.data) for row in rows)
+        found = tuple(map(_event, rows))
         return News(found, is_all=has_ended and len(found) < limit)
+
+    def latest_events(self, owner: str, job_id: str, limit: int) -> list[JobEvent]:
+        """Read the last `limit` events, newest first."""
+        query = select(events).where(events.c.job_id == job_id).order_by(events.c.sequence.desc()).limit(limit)
+        with self._reading.connect() as connection:
+            self._require(connection, owner, job_id)
+            return [_event(row) for row in connection.execute(query)]
 
     def kept_until(self, owner: str, job_id: str) -> datetime | None:
         """Tell when the job's artifacts are deleted; none until it has ended."""
@@ -236,6 +243,10 @@ class Store:
         state = self._require(connection, owner, job_id).state
         if state not in TERMINAL:
             raise JobNotEndedError(f"job {job_id} is {state}; cancel it first, or wait for its end")
+
+
+def _event(row: Row[*tuple[Any, ...]]) -> JobEvent:
+    return JobEvent(row.sequence, row.at, row.kind, row.data)
 
 
 def listing(

@@ -95,13 +95,13 @@ def migrated(stack: Stack) -> str:
 @pytest.fixture
 def empty_settings(stack: Stack, tmp_path: Path) -> Settings:
     """Name a database without any table, a bucket that is not there, and an empty broker."""
-    return _settings(stack, stack.create_database(), tmp_path)
+    return settings_of(stack, stack.create_database(), tmp_path)
 
 
 @pytest.fixture
 def settings(stack: Stack, migrated: str, tmp_path: Path) -> Settings:
     """Name a migrated database, an empty bucket and an empty broker, of this test alone."""
-    settings = _settings(stack, stack.create_database(migrated), tmp_path)
+    settings = settings_of(stack, stack.create_database(migrated), tmp_path)
     client = make_s3_client(settings)
     ObjectStore(client, settings.s3_bucket).ensure_bucket()
     client.close()
@@ -117,7 +117,7 @@ def shared_data() -> Path:
     return folder
 
 
-def _settings(stack: Stack, database_url: str, scratch: Path) -> Settings:
+def settings_of(stack: Stack, database_url: str, scratch: Path) -> Settings:
     with redis.Redis.from_url(stack.broker_url) as broker:
         broker.flushall()
     return Settings(

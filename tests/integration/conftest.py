@@ -14,6 +14,7 @@ from jobs.keys import Scope
 from jobs.leases import Leases
 from jobs.records import Artifact, Claim
 from jobs.settings import Settings
+from tests.integration.browsing import Browser
 from tests.integration.live import serve
 from tests.job_steps import put_artifact
 
@@ -59,6 +60,20 @@ def ann(key_for: Callable[..., dict[str, str]]) -> dict[str, str]:
 @pytest.fixture
 def bob(key_for: Callable[..., dict[str, str]]) -> dict[str, str]:
     return key_for("bob")
+
+
+@pytest.fixture
+def browser(app: FastAPI) -> Iterator[Browser]:
+    """A browser that has never been here."""
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield Browser(client)
+
+
+@pytest.fixture
+def anns(browser: Browser, ann: dict[str, str]) -> Browser:
+    """The browser of ann, who is signed in."""
+    assert browser.sign_in(ann).status_code == 303
+    return browser
 
 
 @pytest.fixture

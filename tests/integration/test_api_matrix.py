@@ -18,7 +18,28 @@ Headers = dict[str, str]
 KeyFor = Callable[..., Headers]
 WrongIn = Callable[[Any, int, str], str]
 
-UNDESCRIBED = {"/docs", "/docs/start.js", "/docs/{name}", "/openapi.json"}
+UNDESCRIBED = {
+    "/docs",
+    "/docs/start.js",
+    "/docs/{name}",
+    "/openapi.json",
+    "/",
+    "/new",
+    "/compare",
+    "/jobs/{job_id}",
+    "/jobs/{job_id}/cancel",
+    "/jobs/{job_id}/classes/{label}",
+    "/jobs/{job_id}/config.json",
+    "/jobs/{job_id}/delete",
+    "/jobs/{job_id}/files/{name}",
+    "/jobs/{job_id}/images/{budget}/{label}/{codeword}",
+    "/jobs/{job_id}/plots/{name}",
+    "/jobs/{job_id}/retry",
+    "/page/uploads",
+    "/page/{name}",
+    "/sign-in",
+    "/sign-out",
+}
 """Paths that are pages for people, or the description itself."""
 
 

@@ -14,6 +14,7 @@ from api.services import Services
 from jobs.keys import Scope, new_secret
 from jobs.rates import Rates
 from jobs.settings import Settings
+from tests.integration.browsing import Browser, text_of
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -144,3 +145,27 @@ def test_a_limit_that_nobody_reaches_is_counted_too(rates: Rates) -> None:
     rate = rates.take("reads", "ann", 1_000_000_000)
     assert rate
     assert rate.is_allowed
+
+
+@pytest.mark.usefixtures("limited")
+def test_pages_count_against_the_limit_of_their_owner(client: TestClient, ann: dict[str, str]) -> None:
+    browser = Browser(client)
+    browser.sign_in(ann)
+    assert [browser.open("/").status_code for _ in range(3)] == [200, 200, 429]
+    refused = browser.open("/")
+    assert refused.headers["retry-after"] == "30"
+    assert "rate.limited" in text_of(refused)
+
+
+@pytest.mark.usefixtures("limited")
+def test_who_tries_keys_on_the_page_is_slowed_down(client: TestClient) -> None:
+    wrong = {"Authorization": f"Bearer {new_secret()}"}
+    assert [Browser(client).sign_in(wrong).status_code for _ in range(3)] == [401, 401, 429]
+
+
+@pytest.mark.usefixtures("limited")
+def test_who_tries_cookies_is_slowed_down(client: TestClient) -> None:
+    answers = [
+        client.get("/", headers={"Cookie": f"ddoq_session={number}"}, follow_redirects=False) for number in range(3)
+    ]
+    assert [answer.status_code for answer in answers] == [303, 303, 429]

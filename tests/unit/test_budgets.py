@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddoq.budgets import Budget, Curve, choose_grid, equal_shares, given_budgets, require_room, share_out
+from ddoq.budgets import Budget, Curve, budget_names, choose_grid, equal_shares, given_budgets, require_room, share_out
 from ddoq.config import DistillConfig
 from ddoq.errors import ConfigError, UnknownClassError
 
@@ -38,6 +38,19 @@ def between(curves: list[Curve], share: float) -> int:
 
 def test_one_number_is_one_budget_for_all_classes():
     assert given_budgets(config(images_per_class=7), NAMES) == (Budget("ipc-7", (7, 7, 7)),)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"images_per_class": 7}, {"images_per_class": [3, 1]}, {"images_per_class": dict.fromkeys(NAMES, 2)}]
+)
+def test_budgets_have_their_names_before_the_classes_are_known(asked: dict[str, object]) -> None:
+    given = given_budgets(config(**asked), NAMES)
+    assert given
+    assert budget_names(config(**asked)) == tuple(budget.name for budget in given)
+
+
+def test_a_total_is_one_budget_by_its_name() -> None:
+    assert budget_names(config(total_images=30)) == ("total-30",)
 
 
 def test_a_list_is_a_budget_for_each_number_in_its_order():

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 from safetensors.torch import load
 
 from ddoq.archive import WeightedImages, load_archive
 from ddoq.events import Event, Stage, ignore
+from ddoq.image_index import ImageIndex
 from ddoq.manifests import is_complete, read_manifest
 from ddoq.package import PackageManifest, package_all
 from tests.finished import CLASSES, COUNTS, Finished, colour, finish
@@ -125,7 +127,7 @@ def test_the_overview_is_white_where_a_class_has_fewer_images(packed: Path) -> N
 def test_one_budget_is_packed_under_plain_names(packed: Path) -> None:
     manifest = read_manifest(packed, PackageManifest)
     assert manifest.files[0].name == "archive.zip"
-    assert {file.name for file in manifest.files} == SHOWN | {"archive.zip"}
+    assert {file.name for file in manifest.files} == SHOWN | {"archive.zip", "images.json"}
 
 
 def test_where_nothing_was_evaluated_there_is_no_plot_of_it_and_the_card_says_so(
@@ -134,7 +136,7 @@ def test_where_nothing_was_evaluated_there_is_no_plot_of_it_and_the_card_says_so
     contents = ragged.contents()
     package_all([replace(contents, report=replace(contents.report, accuracy={}, by_class={}))], tmp_path, ignore)
     assert {file.name for file in read_manifest(tmp_path, PackageManifest).files} == (
-        SHOWN - {"accuracy.svg", "accuracy-by-class.svg"} | {"archive.zip"}
+        SHOWN - {"accuracy.svg", "accuracy-by-class.svg"} | {"archive.zip", "images.json"}
     )
     card = member(tmp_path / "archive.zip", "README.md").decode()
     assert "Nothing was compared: evaluation is none" in card
@@ -143,7 +145,9 @@ def test_where_nothing_was_evaluated_there_is_no_plot_of_it_and_the_card_says_so
 
 def test_several_budgets_are_packed_side_by_side_under_their_names(sweep: Path) -> None:
     names = [file.name for file in read_manifest(sweep, PackageManifest).files]
-    assert set(names) == {f"{budget}-{name}" for budget in ("ipc-3", "ipc-1") for name in SHOWN | {"archive.zip"}}
+    assert set(names) == {
+        f"{budget}-{name}" for budget in ("ipc-3", "ipc-1") for name in SHOWN | {"archive.zip", "images.json"}
+    }
     assert [name for name in names if name.endswith(".zip")] == ["ipc-3-archive.zip", "ipc-1-archive.zip"]
     assert [len(load_archive(sweep / f"{budget}-archive.zip").labels) for budget in ("ipc-3", "ipc-1")] == [9, 3]
 
@@ -179,6 +183,32 @@ def test_the_manifest_has_the_size_and_checksum_of_every_file(sweep: Path) -> No
     for file in read_manifest(sweep, PackageManifest).files:
         assert (sweep / file.name).stat().st_size == file.size_bytes
         assert sha256(sweep / file.name) == file.sha256
+
+
+def test_the_index_leads_to_the_bytes_of_every_image(packed: Path, ragged: Finished) -> None:
+    index = TypeAdapter(ImageIndex).validate_json((packed / "images.json").read_bytes())
+    whole = (packed / index.archive).read_bytes()
+    found = [
+        (each.name, [whole[start : start + size] for start, size in zip(each.offsets, each.sizes, strict=True)])
+        for each in index.classes
+    ]
+    files = [
+        [ragged.images.file(label, codeword).read_bytes() for codeword in range(n)] for label, n in enumerate(COUNTS)
+    ]
+    assert found == list(zip(CLASSES, files, strict=True))
+
+
+def test_the_index_has_the_shares_heaviest_first(packed: Path, ragged: Finished) -> None:
+    index = TypeAdapter(ImageIndex).validate_json((packed / "images.json").read_bytes())
+    assert [each.shares for each in index.classes] == list(ragged.contents().report.weights.values())
+    assert all(list(each.shares) == sorted(each.shares, reverse=True) for each in index.classes)
+
+
+def test_the_index_of_a_budget_names_its_archive(sweep: Path) -> None:
+    names = {
+        TypeAdapter(ImageIndex).validate_json((sweep / f"ipc-{n}-images.json").read_bytes()).archive for n in (3, 1)
+    }
+    assert names == {"ipc-3-archive.zip", "ipc-1-archive.zip"}
 
 
 def test_progress_is_told_budget_by_budget(tmp_path: Path) -> None:

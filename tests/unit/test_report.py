@@ -12,9 +12,10 @@ from ddoq.comparison import compare
 from ddoq.config import DatasetConfig, DistillConfig
 from ddoq.evaluate import score
 from ddoq.evaluation_config import StudentsConfig
+from ddoq.measure_words import gain_of_weights
 from ddoq.prior_config import DitPrior, StableDiffusionPrior
 from ddoq.provenance import how_made
-from ddoq.report import accuracy_table, gain_of_weights, in_plain_text, report_html, report_json, verdict
+from ddoq.report import accuracy_table, in_plain_text, report_html, report_json, verdict
 from ddoq.report_plots import ACCURACY, BY_CLASS, BY_PASS, DISTORTION, MAP, WEIGHTS, draw_plots
 from ddoq.teacher_config import CheckpointTeacher
 from ddoq.types import Citation, LatentMap, MappedClass, Report, Score, Tuning

@@ -13,6 +13,7 @@ RULES = (
     "Archives are streamed, never extracted",
     "Images are decoded apart",
     "safetensors only",
+    "The page runs nothing but its own script",
     "Texts stay texts",
     "Secrets stay secret",
     "Webhooks are signed",

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
-from cli.client import Client
 
 from cli.servers import Running, free_port, spawn, wait_until_ready
 from ddoq.config import DistillConfig
+from ddoq_client import Client
 from jobs.keys import Keys, Scope
 from jobs.schema import make_engine
 from jobs.settings import Settings
