@@ -86,7 +86,7 @@ def play(blocks: Iterable[Block], folder: Path, variables: Mapping[str, str]) ->
 def _steps(blocks: Iterable[Block]) -> Iterator[tuple[Block, str]]:
     """Pair each block that is run with what it prints, as far as that is said."""
     for block, after in pairwise([*blocks, NOTHING]):
-        if block.language in RUN and not block.reason:
+        if block.language in RUN and not block.reason and not block.test:
             yield block, after.text if after.language == "text" else ""
 
 

@@ -16,7 +16,8 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def name_of(block: Block) -> str:
-    return f"{block.page}: {block.text.partition('\n')[0]}"
+    first, *_ = block.text.splitlines()
+    return f"{block.page}: {first}"
 
 
 def anchors(page: Path) -> set[str]:
