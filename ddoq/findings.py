@@ -88,10 +88,9 @@ class Refusal:
     @property
     def error(self) -> DdoqError:
         """The error itself."""
-        known = (kind for kind in kinds_of_error() if kind.__module__.startswith("ddoq."))
-        kind = next((kind for kind in known if kind.code == self.code), DdoqError)
-        return kind(self.message)
+        return next((kind for kind in _KINDS if kind.code == self.code), DdoqError)(self.message)
 
 
+_KINDS = [kind for kind in kinds_of_error() if kind.__module__.startswith("ddoq.errors.")]
 QUESTION = TypeAdapter(Question)
 ANSWER: TypeAdapter[Findings | Refusal] = TypeAdapter(Findings | Refusal)

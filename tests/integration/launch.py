@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from cli.folder import Endpoint, endpoint_file
 from cli.service import open_client
 from cli.up import READY
 from ddoq_client import Client
@@ -25,6 +26,11 @@ class Launched:
 
     def client(self) -> Client:
         return open_client(self.data)
+
+    def variables(self) -> dict[str, str]:
+        """Name it as clients elsewhere are told of it, by the environment."""
+        endpoint = Endpoint.model_validate_json(endpoint_file(self.data).read_text())
+        return {"DDOQ_URL": endpoint.url, "DDOQ_API_KEY": endpoint.key_file.read_text()}
 
     def family(self) -> list[psutil.Process]:
         """List everything that runs for it, itself too."""

@@ -1,17 +1,16 @@
 """docs/client.md, word for word, against a service that runs jobs."""
 
-import re
 from pathlib import Path
 
 import pytest
 
-from cli.folder import Endpoint, endpoint_file
 from ddoq_client import Client, read_sheet
 from tests.integration.launch import launch
+from tests.pages import ROOT, read_blocks
 from tests.pictures import members, write_zip
 
-PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PAGE = ROOT / "docs" / "client.md"
+BLOCKS = [block for block in read_blocks(PAGE) if block.language == "python"]
 
 
 def test_every_block_runs_in_the_order_of_the_page(
@@ -20,14 +19,12 @@ def test_every_block_runs_in_the_order_of_the_page(
     write_zip(tmp_path / "flowers.zip", members())
     monkeypatch.chdir(tmp_path)
     known: dict[str, object] = {}
-    with launch(server_folder):
-        endpoint = Endpoint.model_validate_json(endpoint_file(server_folder).read_text())
-        key = endpoint.key_file.read_text()
-        monkeypatch.setenv("DDOQ_URL", endpoint.url)
-        monkeypatch.setenv("DDOQ_API_KEY", key)
+    with launch(server_folder) as launched:
+        for name, value in launched.variables().items():
+            monkeypatch.setenv(name, value)
         for block in BLOCKS:
-            exec(compile(block, "docs/client.md", "exec"), known)
-        with Client(endpoint.url, key) as client:
+            exec(compile(block.text, "docs/client.md", "exec"), known)
+        with Client() as client:
             newest, oldest = client.jobs()
             sheet = oldest.images()
     assert (newest.status, oldest.status, oldest.labels) == ("succeeded", "succeeded", {"team": "vision"})
@@ -39,4 +36,4 @@ def test_every_block_runs_in_the_order_of_the_page(
 
 
 def test_no_block_is_left_out() -> None:
-    assert len(BLOCKS) == PAGE.count("\n```") // 2
+    assert len(BLOCKS) == PAGE.read_text("utf-8").count("\n```") // 2
