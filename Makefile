@@ -34,6 +34,13 @@ test: $(READY) ## run the tests
 	# Two at a time with a core each: threads of their own would wait for one another.
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2
 
+.PHONY: test-page
+test-page: $(READY) ## drive the web page with Chromium, which Debian's package installs where root asks
+	command -v chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
+		&& apt-get update && apt-get install --yes --no-install-recommends chromium; } \
+		|| { echo "install Chromium first: apt-get install chromium" >&2; exit 1; }
+	OMP_NUM_THREADS=1 $(RUN)/pytest -m page tests/page
+
 .PHONY: chaos
 chaos: $(READY) ## break a service of four workers for MINUTES (30) and account for each of JOBS (300)
 	OMP_NUM_THREADS=1 $(RUN)/python -m tests.kill.chaos --minutes $(or $(MINUTES),30) --jobs $(or $(JOBS),300) $(OPTIONS)
