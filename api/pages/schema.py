@@ -109,6 +109,7 @@ def _inputs(group: Node, prefix: str, kinds: Mapping[str, str], *, is_root: bool
 
 def _input(name: str, node: Node, *, is_required: bool) -> Input:
     found, _ = _look(node)
+    least, most, step = _bounds(found)
     return Input(
         name=name,
         label=_LABELS.get(name) or _words(name.partition(".")[2] or name),
@@ -118,8 +119,10 @@ def _input(name: str, node: Node, *, is_required: bool) -> Input:
         is_required=is_required,
         choices=tuple(_choices(found)),
         most_characters=found.get("maxLength"),
+        least=least,
+        most=most,
+        step=step,
         item=_item(found),
-        **_bounds(found),
     )
 
 
@@ -154,15 +157,13 @@ def _item(node: Node) -> Literal["text", "number", "text or null"]:
     return "text or null" if "anyOf" in inside else "text"
 
 
-def _bounds(node: Node) -> dict[str, str]:
+def _bounds(node: Node) -> tuple[str, str, str]:
+    """Tell the least and the most number, empty where there is no bound or none that matters, and the step."""
     if node.get("type") not in {"integer", "number"}:
-        return {}
-    most = node.get("maximum", node.get("exclusiveMaximum", ""))
-    return {
-        "least": str(node.get("minimum", node.get("exclusiveMinimum", ""))),
-        "most": str(most) if most != 2**63 else "",
-        "step": str(node.get("multipleOf", 1)) if node["type"] == "integer" else "any",
-    }
+        return "", "", "any"
+    least, most = (node.get(f"{end}imum", node.get(f"exclusive{end.capitalize()}imum", "")) for end in ("min", "max"))
+    step = str(node.get("multipleOf", 1)) if node["type"] == "integer" else "any"
+    return str(least), "" if most == 2**63 else str(most), step
 
 
 def _is_group(node: Node) -> bool:
