@@ -86,7 +86,7 @@ def visit(chromium: "Browser", place: Place) -> Iterator[Callable[..., Visitor]]
     traffic, contexts = Traffic(), []
 
     def open_browser(**options: object) -> Visitor:
-        context = chromium.new_context(viewport={"width": 1200, "height": 900}, **options)
+        context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
         context.set_default_timeout(PATIENCE_MS)
         traffic.listen(context)
         contexts.append(context)

@@ -72,7 +72,7 @@ def test_axe_finds_nothing_serious_on_the_pages_of_a_finished_job(
     look: Visitor, examine: Callable[[Visitor, str], None], finished: str, page: str
 ) -> None:
     look.open(f"/jobs/{finished}{page}")
-    look.page.wait_for_load_state("networkidle")
+    look.draw_images()
     examine(look, f"job{page.replace('/', '-')}")
 
 
@@ -101,7 +101,24 @@ def test_axe_finds_nothing_serious_on_a_comparison_and_a_refusal(
     other = look.place.submit(look.place.digits, **{**QUICK, "seed": 1})
     assert look.place.end_of(other) == "succeeded"
     look.open(f"/compare?a={finished}&b={other}")
-    look.page.wait_for_load_state("networkidle")
+    look.draw_images()
     examine(look, "compare")
     look.open("/jobs/job_00000000000000000000000000")
     examine(look, "not-found")
+
+
+def test_every_page_fits_a_narrow_screen(visit: Callable[..., Visitor], finished: str) -> None:
+    visitor = visit(viewport={"width": 360, "height": 800})
+    visitor.sign_in()
+    too_wide = []
+    for path in (
+        "/",
+        "/new",
+        f"/jobs/{finished}",
+        f"/jobs/{finished}/classes/3",
+        f"/compare?a={finished}&b={finished}",
+    ):
+        visitor.open(path)
+        visitor.photograph(f"narrow{path[:5].replace('/', '-')}")
+        too_wide += [path] * visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert too_wide == []

@@ -18,12 +18,8 @@ def test_each_image_is_shown_with_its_share_of_the_class_heaviest_first(owner: V
 
 def test_every_image_on_the_page_can_be_drawn(owner: Visitor, finished: str) -> None:
     owner.open(f"/jobs/{finished}")
-    images = owner.page.locator("main img")
-    for image in images.all():
-        image.scroll_into_view_if_needed()
-        owner.page.wait_for_function("image => image.complete", arg=image.element_handle())
-    assert images.count() > 100
-    assert images.evaluate_all("images => images.filter(image => !image.naturalWidth).length") == 0
+    widths = owner.draw_images().evaluate_all("images => images.map(image => image.naturalWidth)")
+    assert (len(widths) > 100, min(widths) > 0) == (True, True)  # ten of each digit, and plots
 
 
 def test_the_downloaded_archive_has_the_checksum_that_the_page_gives(owner: Visitor, finished: str) -> None:

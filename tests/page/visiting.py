@@ -23,6 +23,10 @@ DROP = """(zone, {name, bytes}) => {
     zone.dispatchEvent(new DragEvent("dragover", {dataTransfer, cancelable: true, bubbles: true}));
     zone.dispatchEvent(new DragEvent("drop", {dataTransfer, cancelable: true, bubbles: true}));
 }"""
+DRAW = """images => Promise.all(images.map(image => {
+    image.loading = "eager";
+    return image.decode().catch(() => null);
+}))"""
 REFUSED = "Failed to load resource: the server responded with a status of 4"  # and the page says why
 MOST_TABS = 80
 ENDS = {state.value for state in TERMINAL}
@@ -148,7 +152,14 @@ class Visitor:
             self.page.keyboard.press("Tab")
         raise AssertionError(f"{MOST_TABS} times Tab did not lead to {wanted}")
 
+    def draw_images(self) -> "Locator":
+        """Draw all images, those out of sight too, and answer them."""
+        images = self.page.get_by_role("main").locator("img")
+        images.evaluate_all(DRAW)
+        return images
+
     def photograph(self, name: str) -> None:
         """Keep a picture of the whole page, where pictures are wanted."""
         if self.pictures:
+            self.draw_images()
             self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
