@@ -110,15 +110,16 @@ def test_axe_finds_nothing_serious_on_a_comparison_and_a_refusal(
 def test_every_page_fits_a_narrow_screen(visit: Callable[..., Visitor], finished: str) -> None:
     visitor = visit(viewport={"width": 360, "height": 800})
     visitor.sign_in()
+    pages = {
+        "jobs": "/",
+        "new": "/new",
+        "job": f"/jobs/{finished}",
+        "class": f"/jobs/{finished}/classes/3",
+        "compare": f"/compare?a={finished}&b={finished}",
+    }
     too_wide = []
-    for path in (
-        "/",
-        "/new",
-        f"/jobs/{finished}",
-        f"/jobs/{finished}/classes/3",
-        f"/compare?a={finished}&b={finished}",
-    ):
+    for name, path in pages.items():
         visitor.open(path)
-        visitor.photograph(f"narrow{path[:5].replace('/', '-')}")
-        too_wide += [path] * visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        visitor.photograph(f"{name}-narrow")
+        too_wide += [name] * visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
     assert too_wide == []
