@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-SHIPPED := ddoq jobs api worker cli migrations
+SHIPPED := ddoq ddoq_client jobs api worker cli migrations
 SOURCES := $(SHIPPED) tests benchmarks
 READY := $(VENV)/.ready
 
@@ -33,6 +33,10 @@ up: $(READY) ## run the service on this machine until Ctrl-C
 test: $(READY) ## run the tests
 	# Two at a time with a core each: threads of their own would wait for one another.
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2
+
+.PHONY: test-image
+test-image: $(READY) ## run the build steps of the Dockerfile without an engine, and a job on what they make; minutes
+	OMP_NUM_THREADS=1 $(RUN)/pytest -m image tests/image
 
 .PHONY: test-page
 test-page: $(READY) ## drive the web page with Chromium, which Debian's package installs where root asks
@@ -66,6 +70,10 @@ fuzz: $(READY) ## send the API what its description allows and forbids, EXAMPLES
 .PHONY: openapi
 openapi: $(READY) ## write the description of the API into docs/openapi.json
 	$(RUN)/python -m tests.openapi_snapshot
+
+.PHONY: docs-reference
+docs-reference: $(READY) ## write the reference of the command line into docs/cli.md
+	$(RUN)/python -m tests.cli_reference
 
 .PHONY: openapi-release
 openapi-release: $(READY) ## promise the API as it is: what later changes must not break

@@ -58,8 +58,9 @@ ROUTES = (
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
+    metrics: ApiMetrics = app.state.metrics
     load_templates()
-    with sweeping(services), services.waker.running():
+    with sweeping(services, metrics.sweeps.inc), services.waker.running():
         yield
     services.engine.dispose()
     services.rates.close()
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # api.observing tells of requests
         lifespan=_lifespan,
         middleware=[
             Middleware(RequestId),

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from api.errors import MissingKeyError
@@ -23,7 +24,7 @@ _bearer = HTTPBearer(
 )
 
 
-def authenticate(
+async def authenticate(
     request: Request,
     needed: SecurityScopes,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -37,13 +38,9 @@ def authenticate(
         MissingScopeError: the key is not for this call.
         RateLimitedError: its owner, or whoever has no key at this address, calls too often.
     """
-    try:
-        key = _identify(using, bearer)
-    except (MissingKeyError, KeyRejectedError) as error:
-        limit_failures(using, request, error)
-        raise
-    request.state.key = key
-    limit_owner(using, request, key)
+    key = _recognise(using, request, bearer)
+    if key is None:
+        key = await run_in_threadpool(_ask, using, request, bearer)
     require_scopes(key, needed.scopes)
     return key
 
@@ -53,6 +50,30 @@ def require_scopes(key: ApiKey, needed: Collection[str]) -> None:
     missing = sorted(set(needed) - set(key.scopes))
     if missing:
         raise MissingScopeError(f"the key {key.name!r} lacks {', '.join(missing)}; use a key that has it")
+
+
+def _recognise(using: Services, request: Request, bearer: HTTPAuthorizationCredentials | None) -> ApiKey | None:
+    """Answer the key if it is remembered and its owner far from the limit: no server is asked, and nobody waits."""
+    key = using.keys.remembered(bearer.credentials) if bearer else None
+    if key is None:
+        return None
+    name, limit = _limit_of(using, request)
+    rate = using.rates.take_late(name, key.owner, limit) if limit else None
+    if limit and rate is None:
+        return None
+    request.state.key, request.state.rate = key, rate
+    return key
+
+
+def _ask(using: Services, request: Request, bearer: HTTPAuthorizationCredentials | None) -> ApiKey:
+    try:
+        key = _identify(using, bearer)
+    except (MissingKeyError, KeyRejectedError) as error:
+        limit_failures(using, request, error)
+        raise
+    request.state.key = key
+    limit_owner(using, request, key)
+    return key
 
 
 def _identify(using: Services, bearer: HTTPAuthorizationCredentials | None) -> ApiKey:
@@ -67,12 +88,16 @@ def limit_owner(using: Services, request: Request, key: ApiKey) -> None:
     Raises:
         RateLimitedError: the owner sent too many.
     """
-    is_read, settings = request.method in READS, using.settings
-    name, limit = ("reads", settings.reads_per_minute) if is_read else ("writes", settings.writes_per_minute)
+    name, limit = _limit_of(using, request)
     rate = using.rates.take(name, key.owner, limit)
     request.state.rate = rate
     if rate and not rate.is_allowed:
         raise _limited(rate, f"{name} of {key.owner!r}")
+
+
+def _limit_of(using: Services, request: Request) -> tuple[str, int]:
+    is_read, settings = request.method in READS, using.settings
+    return ("reads", settings.reads_per_minute) if is_read else ("writes", settings.writes_per_minute)
 
 
 def limit_failures(using: Services, request: Request, error: DdoqError) -> None:

@@ -1,12 +1,23 @@
-"""What callers and people do to a job that is there: cancel it, try it again."""
+"""What programs and people do with jobs: ask for one, cancel it, try it again."""
 
 from api.services import Services
+from api.views import JobRequest
 from jobs.admission import admit
 from jobs.errors import JobEndedError
 from jobs.options import JobOptions
 from jobs.records import Job, JobState
 from jobs.store import Submitted
 from jobs.submitting import Idempotency
+
+
+def submit(using: Services, owner: str, request: JobRequest, idempotency: Idempotency | None) -> Submitted:
+    """Queue a job that is admitted; one that came before was, whatever has become of its dataset since."""
+    before = using.store.submitted(owner, idempotency) if idempotency else None
+    if before is not None:
+        return Submitted(before, is_new=False)
+    config = request.config
+    admit(config, using.settings)
+    return using.store.submit_once(owner, config, request.job, idempotency)
 
 
 def retry(using: Services, owner: str, job_id: str, idempotency: Idempotency | None) -> Submitted:

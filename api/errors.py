@@ -27,7 +27,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ddoq.errors import DdoqError
 
@@ -71,14 +70,14 @@ class NoSessionError(RequestError):
     """The browser has no session, or one that has ended."""
 
     code = "session.missing"
-    hint: ClassVar[str] = "Sign in with an API key."
+    hint = "Sign in with an API key."
 
 
 class ForeignFormError(RequestError):
     """The form was not sent from a page of this session."""
 
     code = "session.foreign_form"
-    hint: ClassVar[str] = "Open the page again, and send the form from there."
+    hint = "Open the page again, and send the form from there."
 
 
 class PathNotFoundError(RequestError):
@@ -106,14 +105,14 @@ class BodyBrokenOffError(RequestError):
     """The bytes of the body stopped coming."""
 
     code = "request.broken_off"
-    hint: ClassVar[str] = "Send what is missing again: GET /v1/uploads/{id} tells which parts are there."
+    hint = "Send what is missing again: GET /v1/uploads/{id} tells which parts are there."
 
 
 class TooManyBodiesError(RequestError):
     """As many large bodies are being received as may be at a time."""
 
     code = "request.too_many_bodies"
-    hint: ClassVar[str] = "Try again after Retry-After."
+    hint = "Try again after Retry-After."
 
 
 class BodyTimeoutError(RequestError):
@@ -169,7 +168,7 @@ class TooManyStreamsError(RequestError):
     """The API key has as many streams of events open as it may."""
 
     code = "events.too_many_streams"
-    hint: ClassVar[str] = "Close streams that nobody reads, or ask for lists of events instead."
+    hint = "Close streams that nobody reads, or ask for lists of events instead."
 
 
 class DatabaseUnavailableError(RequestError):

@@ -1,15 +1,15 @@
 """Jobs: submit, look, list, cancel, try again, delete."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response
-from fastapi.responses import JSONResponse
 
 from api.auth import Reader, Writer
 from api.bodies import json_body
-from api.changing import cancel, retry
+from api.changing import cancel, retry, submit
 from api.examples import REQUEST
 from api.listing import Paging
 from api.openapi import body_of, problems
@@ -20,19 +20,19 @@ from api.preferences import Preferences, wait_seconds
 from api.problem_codes import REFUSALS, UNPLANNED
 from api.ranges import is_known
 from api.services import Services, Using
-from api.shapes import job_path, show_job, tag_of
-from api.submitting import submit
+from api.shapes import job_path
+from api.shown import Shown, page_of, shown
 from api.views import JobPage, JobRequest, JobView
 from api.waiting import opaque, see_job
 from jobs.errors import JobEndedError, JobNotEndedError, QueueFullError, QuotaExceededError
-from jobs.records import Job, JobState
-from jobs.states import TERMINAL
+from jobs.records import JobState
 from jobs.store import Submitted
 from jobs.submitting import Idempotency
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_SECONDS = "2"
+JSON = "application/json"
 _NO_ROOM = (QueueFullError, QuotaExceededError)
 
 
@@ -74,37 +74,35 @@ def submit_job(
     caller: Writer,
     request: Annotated[JobRequest, Depends(json_body(JobRequest))],
     using: Using,
-    response: Response,
     key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
-) -> JobView | Response:
+) -> Response:
     """Check what can be checked without reading the data, and queue the job.
 
     A request that is sent again with its `Idempotency-Key` is answered with the job that it made the first time, and
     with `Idempotency-Replayed: true`. With `validate_only` the dataset is looked at instead, and nothing is stored.
     """
     if validate_only:
-        return Response(plan_job(using, caller.owner, request.config).model_dump_json(), media_type="application/json")
+        return Response(plan_job(using, caller.owner, request.config).model_dump_json(), media_type=JSON)
     submitted = submit(using, caller.owner, request, Idempotency(key, request.digest) if key else None)
-    return _show_submitted(using, submitted, response)
+    return _answer_submitted(using, submitted)
 
 
 @router.get(
     "",
     operation_id="list_jobs",
     summary="List jobs, newest first",
+    response_model=JobPage,
     responses=problems(401, 403, 422),
 )
-def list_jobs(caller: Reader, paging: Annotated[Paging, Query()], using: Using, response: Response) -> JobPage:
+def list_jobs(caller: Reader, paging: Annotated[Paging, Query()], using: Using) -> Response:
     """List one's own jobs, page by page; `Link` leads to the next page, as `next_cursor` does."""
     listing = (caller.owner, *paging.listing)
     after = using.cursors.unseal(paging.cursor, *listing) if paging.cursor else None
-    jobs, last = using.store.page(caller.owner, paging.which, after, paging.limit)
+    jobs, last = using.shown.page(caller.owner, paging.which, after, paging.limit)
     following = using.cursors.seal(last, *listing) if last else None
-    if following:
-        response.headers["Link"] = paging.following(following)
-    now = datetime.now(UTC)
-    return JobPage(data=[show_job(job, now) for job in jobs], next_cursor=following)
+    headers = {"Link": paging.following(following)} if following else {}
+    return Response(page_of(jobs, following), headers=headers, media_type=JSON)
 
 
 @router.get(
@@ -130,12 +128,9 @@ async def get_job(
     answer comes when there is news.
     """
     seconds = wait_seconds(preferences)
-    shown = await see_job(using, caller.owner, job_id, known, seconds)
-    tag = tag_of(shown)
-    headers = _headers(shown, tag) | ({} if seconds is None else {"Preference-Applied": f"wait={seconds}"})
-    if is_known(known, opaque(tag)):
-        return Response(status_code=304, headers=headers)
-    return Response(shown.model_dump_json(), headers=headers, media_type=JSONResponse.media_type)
+    job = await see_job(using, caller.owner, job_id, known, seconds)
+    applied = {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
+    return _answer(job, 304 if is_known(known, opaque(job.tag)) else 200, applied)
 
 
 @router.post(
@@ -143,18 +138,17 @@ async def get_job(
     operation_id="cancel_job",
     summary="Cancel a job",
     status_code=202,
+    response_model=JobView,
     response_description="The job is `cancelling`: it stops at its next batch.",
     responses={
         200: {"model": JobView, "description": "The job is cancelled."},
         **problems(401, 403, 404, 410, JobEndedError),
     },
 )
-def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) -> JobView:
+def cancel_job(caller: Writer, job_id: JobId, using: Using) -> Response:
     """Stop a job. One that has succeeded, failed or expired is refused; one that is cancelled stays so."""
     job = cancel(using, caller.owner, job_id)
-    if job.state is JobState.CANCELLED:
-        response.status_code = 200
-    return _show(job, response)
+    return _answer(shown(job), 200 if job.state is JobState.CANCELLED else 202, {})
 
 
 @router.post(
@@ -162,6 +156,7 @@ def cancel_job(caller: Writer, job_id: JobId, using: Using, response: Response) 
     operation_id="retry_job",
     summary="Try a job again",
     status_code=202,
+    response_model=JobView,
     response_description="Another job is queued; `Location` says where to watch it.",
     responses=problems(401, 403, 404, 410, 422, *REFUSALS, *_NO_ROOM, JobNotEndedError),
 )
@@ -169,15 +164,14 @@ def retry_job(
     caller: Writer,
     job_id: JobId,
     using: Using,
-    response: Response,
     key: IdempotencyKey = None,
-) -> JobView:
+) -> Response:
     """Queue a new job with the config of one that has ended, its labels and the way in which it was to be run.
 
     It is checked as a new one is. The new job's `retried_from` names the old one, which stays as it is.
     """
     idempotency = Idempotency(key, sha256(f"retry {job_id}".encode()).hexdigest()) if key else None
-    return _show_submitted(using, retry(using, caller.owner, job_id, idempotency), response)
+    return _answer_submitted(using, retry(using, caller.owner, job_id, idempotency))
 
 
 @router.delete(
@@ -192,22 +186,16 @@ def delete_job(caller: Writer, job_id: JobId, using: Using) -> None:
     using.store.delete(caller.owner, job_id)
 
 
-def _show_submitted(using: Services, submitted: Submitted, response: Response) -> JobView:
+def _answer_submitted(using: Services, submitted: Submitted) -> Response:
     if submitted.is_new:
         using.waker.wake()
-    else:
-        response.headers["Idempotency-Replayed"] = "true"
-    response.headers["Location"] = job_path(submitted.job.id)
-    return _show(submitted.job, response)
+    replayed = {} if submitted.is_new else {"Idempotency-Replayed": "true"}
+    return _answer(shown(submitted.job), 202, {"Location": job_path(submitted.job.id), **replayed})
 
 
-def _show(job: Job, response: Response) -> JobView:
-    shown = show_job(job, datetime.now(UTC))
-    response.headers.update(_headers(shown, tag_of(shown)))
-    return shown
-
-
-def _headers(job: JobView, tag: str) -> dict[str, str]:
-    return {"ETag": tag, "Cache-Control": "private, no-cache"} | (
-        {} if job.status in TERMINAL else {"Retry-After": POLL_SECONDS}
-    )
+def _answer(job: Shown, status: int, more: Mapping[str, str]) -> Response:
+    headers = {"ETag": job.tag, "Cache-Control": "private, no-cache", **more}
+    if not job.has_ended:
+        headers["Retry-After"] = POLL_SECONDS
+    body = b"" if status == HTTPStatus.NOT_MODIFIED else job.body
+    return Response(body, status, headers, None if status == HTTPStatus.NOT_MODIFIED else JSON)

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.paging import Cursor
 from jobs.options import LABEL_KEY, LABEL_VALUE, MAX_LABELS
 from jobs.records import JobState
 from jobs.store import JobFilter
@@ -25,7 +26,7 @@ class Paging(BaseModel):
         [], max_length=MAX_LABELS, description="`key:value`: only jobs that have it; of several, only those with all."
     )
     limit: int = Field(20, ge=1, le=MAX_PAGE_JOBS, description="Jobs a page.")
-    cursor: str | None = Field(None, max_length=200, description="The `next_cursor` of the page before.")
+    cursor: Cursor = None
 
     @property
     def which(self) -> JobFilter:

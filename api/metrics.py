@@ -39,6 +39,7 @@ class ApiMetrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("ddoq_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        self.sweeps = Counter("ddoq_sweeps", "Sweeps that this process was elected for.", registry=self.registry)
         self._problems = Counter("ddoq_http_problems", "Problem documents.", ("code",), registry=self.registry)
 
     def count(self, answered: Answered) -> None:

@@ -5,14 +5,10 @@ from typing import Annotated
 
 from fastapi import Depends, Path
 
-from jobs.errors import (
-    DeliveryNotFoundError,
-    JobNotFoundError,
-    KeyNotFoundError,
-    UploadNotFoundError,
-    WebhookNotFoundError,
-)
+from jobs.errors import JobNotFoundError, KeyNotFoundError
 from jobs.ids import ALPHABET
+from jobs.upload_errors import UploadNotFoundError
+from jobs.webhook_errors import DeliveryNotFoundError, WebhookNotFoundError
 
 _UNIQUE = re.compile(f"[{ALPHABET}]{{26}}")
 

@@ -39,11 +39,7 @@ from ddoq.errors import (
     kinds_of_error,
 )
 from jobs.errors import (
-    DeliveryNotFoundError,
     IdempotencyMismatchError,
-    InspectionBusyError,
-    InspectionFailedError,
-    InspectionLimitError,
     JobDeletedError,
     JobNotFoundError,
     KeyNotFoundError,
@@ -53,9 +49,9 @@ from jobs.errors import (
     StorageFullError,
     StorageRefusedError,
     StorageUnavailableError,
-    UploadNotFoundError,
-    WebhookNotFoundError,
 )
+from jobs.upload_errors import InspectionBusyError, InspectionFailedError, InspectionLimitError, UploadNotFoundError
+from jobs.webhook_errors import DeliveryNotFoundError, WebhookNotFoundError
 
 _USUAL: Mapping[int, tuple[type[DdoqError], ...]] = {
     400: (NotJsonError,),

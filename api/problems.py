@@ -47,12 +47,7 @@ from ddoq.errors import (
 )
 from jobs.errors import (
     ArtifactExpiredError,
-    ChecksumError,
-    DeliveryNotFoundError,
     IdempotencyMismatchError,
-    InspectionBusyError,
-    InspectionFailedError,
-    InspectionLimitError,
     JobDeletedError,
     JobEndedError,
     JobNotEndedError,
@@ -60,28 +55,37 @@ from jobs.errors import (
     KeyNotFoundError,
     KeyRejectedError,
     MissingScopeError,
-    NoUploadUrlsError,
-    PartConflictError,
-    PartError,
     QueueFullError,
-    SizeNeededError,
     StorageFullError,
     StorageRefusedError,
     StorageUnavailableError,
-    TooManyUploadsError,
-    TooManyWebhooksError,
     TryLaterError,
+)
+from jobs.redaction import redact
+from jobs.upload_errors import (
+    ChecksumError,
+    InspectionBusyError,
+    InspectionFailedError,
+    InspectionLimitError,
+    NoUploadUrlsError,
+    PartConflictError,
+    PartError,
+    SizeNeededError,
+    TooManyUploadsError,
     UploadFinishedError,
     UploadIncompleteError,
     UploadInUseError,
     UploadNotFoundError,
     UploadQuotaError,
     UploadTooLargeError,
+)
+from jobs.webhook_errors import (
+    DeliveryNotFoundError,
+    TooManyWebhooksError,
     WebhookDisabledError,
     WebhookNotFoundError,
     WebhookUrlError,
 )
-from jobs.redaction import redact
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from api.errors import BodyBrokenOffError, BodyTooLargeError, Fault, InvalidRequestError, TooManyBodiesError
-from jobs.errors import ChecksumError
+from jobs.upload_errors import ChecksumError
 
 SILENCE_SECONDS = 60  # from one byte to the next
 BODIES_AT_ONCE = 32  # that a process receives; each takes a piece's memory

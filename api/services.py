@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from api.cursors import Cursors
 from api.pages.tokens import SessionTokens
 from api.receiving import Receiver
+from api.shown import ShownJobs
 from api.streams import Streams
 from api.waking import Waker
 from api.watching import Watcher
@@ -41,6 +42,7 @@ class Services:
     settings: Settings
     engine: Engine
     store: Store
+    shown: ShownJobs
     keys: Keys
     objects: ObjectStore
     queue: Queue
@@ -66,20 +68,21 @@ def open_services(settings: Settings) -> Services:
     pepper = settings.key_pepper.get_secret_value().encode()
     engine = make_engine(settings.database_url)
     queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
-    limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
+    store = Store(engine, QueueLimits(settings.max_queued_per_owner, settings.max_queued), line)
     uploads = open_uploads(engine, settings)
     objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
     kept_json = KeptJson(objects)
     return Services(
         settings=settings,
         engine=engine,
-        store=Store(engine, limits, line),
+        store=store,
+        shown=ShownJobs(store),
         keys=Keys(engine, settings.key_pepper, settings.key_cache_seconds),
         objects=objects,
         kept_json=kept_json,
         previews=Previews(engine, objects, kept_json),
         queue=queue,
-        waker=Waker(queue),
+        waker=Waker(engine, queue),
         cursors=Cursors(pepper),
         session_tokens=SessionTokens(pepper),
         watcher=Watcher(engine, line),

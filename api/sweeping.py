@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,14 +22,19 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def sweeping(services: Services) -> Iterator[None]:
-    """Sweep, clear up and scan, as often as the settings say, until the block ends; wait for what is under way."""
+def sweeping(services: Services, on_sweep: Callable[[], object]) -> Iterator[None]:
+    """Sweep, clear up and scan, as often as the settings say, until the block ends; wait for what is under way.
+
+    Args:
+        services: What is swept.
+        on_sweep: Called after each sweep that this process was elected for.
+    """
     ended = threading.Event()
     settings, engine, objects = services.settings, services.engine, services.objects
     sweeper = Sweeper(engine, objects, services.queue, settings)
     scanner = OrphanScanner(engine, objects, settings.orphan_scan_seconds)
     threads = [
-        _repeat("sweeper", sweeper.sweep, settings.sweep_seconds, ended),
+        _repeat("sweeper", partial(_sweep, sweeper, on_sweep), settings.sweep_seconds, ended),
         _repeat("cleaner", sweeper.clear_up, settings.sweep_seconds, ended),
         _repeat("cleaner of uploads", services.uploads.delete_unused, settings.sweep_seconds, ended),
         _repeat(
@@ -44,6 +50,11 @@ def sweeping(services: Services) -> Iterator[None]:
         ended.set()
         for thread in threads:
             thread.join(timeout=10)
+
+
+def _sweep(sweeper: Sweeper, on_sweep: Callable[[], object]) -> None:
+    if sweeper.sweep().is_elected:
+        on_sweep()
 
 
 def _repeat(name: str, act: Callable[[], object], seconds: float, ended: threading.Event) -> threading.Thread:

@@ -12,6 +12,7 @@ from api.auth import Reader, Writer
 from api.bodies import json_body
 from api.errors import DatabaseUnavailableError, TooManyBodiesError
 from api.openapi import body_of, problems
+from api.paging import Cursor
 from api.paths import UploadId
 from api.receiving import content_length, pieces, require_digest
 from api.services import Services, Using
@@ -28,19 +29,19 @@ from api.upload_views import (
     show_upload,
     upload_path,
 )
-from jobs.errors import (
+from jobs.errors import StorageUnavailableError
+from jobs.multipart import URL_SECONDS
+from jobs.records import Upload
+from jobs.upload_errors import (
     ChecksumError,
     NoUploadUrlsError,
     PartConflictError,
     PartError,
-    StorageUnavailableError,
     TooManyUploadsError,
     UploadFinishedError,
     UploadIncompleteError,
     UploadInUseError,
 )
-from jobs.multipart import URL_SECONDS
-from jobs.records import Upload
 from jobs.upload_parts import MOST_PARTS, part_bytes, part_size
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
@@ -64,7 +65,7 @@ class UploadPaging(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(20, ge=1, le=100, description="Uploads a page.")
-    cursor: str | None = Field(None, max_length=200, description="The `next_cursor` of the page before.")
+    cursor: Cursor = None
 
 
 @router.post(

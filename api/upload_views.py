@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.paging import NextCursor
 from api.views import View
 from jobs.records import Upload, UploadPart, UploadState
 from jobs.settings import MOST_UPLOAD_BYTES
@@ -82,7 +83,7 @@ class UploadPage(View):
     """Uploads, newest first."""
 
     data: list[UploadView]
-    next_cursor: str | None = Field(description="Ask again with this as `cursor`; null on the last page.")
+    next_cursor: NextCursor
 
 
 class PartUrl(View):

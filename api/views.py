@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FutureDatetime
 
+from api.paging import NextCursor
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.keys import Scope
@@ -26,7 +27,8 @@ class JobRequest(DistillConfig):
     @property
     def config(self) -> DistillConfig:
         """The config alone."""
-        return DistillConfig.model_validate({name: getattr(self, name) for name in DistillConfig.model_fields})
+        names = DistillConfig.model_fields
+        return DistillConfig.model_construct(_fields_set=set(names), **{name: getattr(self, name) for name in names})
 
     @property
     def digest(self) -> str:
@@ -112,7 +114,7 @@ class JobPage(View):
     """Jobs, newest first."""
 
     data: list[JobView]
-    next_cursor: str | None = Field(description="Ask again with this as `cursor`; null on the last page.")
+    next_cursor: NextCursor
 
 
 class EventView(View):

@@ -1,18 +1,15 @@
 """Answer about a job at once, or when there is news of it: `Prefer: wait`. Nobody who waits holds a thread."""
 
 import asyncio
-from datetime import UTC, datetime
 
 from fastapi.concurrency import run_in_threadpool
 
 from api.ranges import is_known
 from api.services import Services
-from api.shapes import show_job, tag_of
-from api.views import JobView
-from jobs.states import TERMINAL
+from api.shown import Shown
 
 
-async def see_job(using: Services, owner: str, job_id: str, known: str | None, seconds: int | None) -> JobView:
+async def see_job(using: Services, owner: str, job_id: str, known: str | None, seconds: int | None) -> Shown:
     """Show a job as soon as there is news of it, after so many seconds at the latest.
 
     Args:
@@ -28,7 +25,7 @@ async def see_job(using: Services, owner: str, job_id: str, known: str | None, s
     ends_at = loop.time() + seconds
     with using.watcher.watch(job_id) as watch:
         shown = await _show(using, owner, job_id)
-        while shown.status not in TERMINAL and (known is None or is_known(known, opaque(tag_of(shown)))):
+        while not shown.has_ended and (known is None or is_known(known, opaque(shown.tag))):
             is_over = not await watch.news(ends_at - loop.time())
             if is_over or known is not None or watch.pulse is None or watch.pulse.has_ended:
                 shown = await _show(using, owner, job_id)
@@ -42,6 +39,5 @@ def opaque(tag: str) -> str:
     return tag.removeprefix("W/")
 
 
-async def _show(using: Services, owner: str, job_id: str) -> JobView:
-    job = await run_in_threadpool(using.store.get, owner, job_id)
-    return show_job(job, datetime.now(UTC))
+async def _show(using: Services, owner: str, job_id: str) -> Shown:
+    return await run_in_threadpool(using.shown.get, owner, job_id)

@@ -1,32 +1,36 @@
-"""Calls to workers, behind the answers: a thread of its own makes them, several submissions with one call."""
+"""Calls to workers, behind the answers: a thread of its own makes them, for several submissions at a time."""
 
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs.calling import call_workers
 from jobs.errors import QueueUnavailableError
 from jobs.queue import Queue
 
-AT_ONCE = 64  # calls at a time; the sweep calls the rest
-PAUSE_SECONDS = 0.1  # between two calls: those who come meanwhile share the next
+PAUSE_SECONDS = 0.1  # between two looks: those who come meanwhile share the next
 
 log = logging.getLogger(__name__)
 
 
 class Waker:
-    """Calls a worker for each job that came. A broker that is away delays nobody, and the sweep calls again."""
+    """Calls workers when jobs have come. A broker that is away delays nobody, and the sweep calls again."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, engine: Engine, queue: Queue) -> None:
+        self._engine = engine
         self._queue = queue
         self._changed = threading.Condition()
-        self._n_wanted = 0
+        self._is_wanted = False
         self._ended = threading.Event()
 
     def wake(self) -> None:
-        """Have a worker called soon."""
+        """Have workers called soon."""
         with self._changed:
-            self._n_wanted += 1
+            self._is_wanted = True
             self._changed.notify()
 
     @contextmanager
@@ -44,16 +48,16 @@ class Waker:
             thread.join(timeout=10)
 
     def _run(self) -> None:
-        while n_wanted := self._next():
+        while self._next():
             try:
-                self._queue.wake(min(n_wanted, AT_ONCE))
-            except QueueUnavailableError as error:
-                log.warning("%s", error)
+                call_workers(self._engine, self._queue)
+            except (QueueUnavailableError, SQLAlchemyError) as error:
+                log.warning("no worker was called, until the next sweep: %s", error)
             self._ended.wait(PAUSE_SECONDS)
 
-    def _next(self) -> int:
-        """Wait until calls are wanted, and take them all; 0 at the end."""
+    def _next(self) -> bool:
+        """Wait until calls are wanted; false at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._n_wanted or self._ended.is_set())
-            n_wanted, self._n_wanted = self._n_wanted, 0
-            return n_wanted
+            self._changed.wait_for(lambda: self._is_wanted or self._ended.is_set())
+            is_wanted, self._is_wanted = self._is_wanted, False
+            return is_wanted

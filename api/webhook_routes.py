@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.auth import WebhookManager
 from api.bodies import json_body
 from api.openapi import body_of, problems
+from api.paging import Cursor
 from api.paths import EndpointId, MessageId
 from api.services import Using
 from api.webhook_shapes import show_delivery, show_endpoint
@@ -23,7 +24,7 @@ from api.webhook_views import (
     Rotation,
 )
 from ddoq.errors import AddressRefusedError
-from jobs.errors import TooManyWebhooksError, WebhookDisabledError, WebhookUrlError
+from jobs.webhook_errors import TooManyWebhooksError, WebhookDisabledError, WebhookUrlError
 from jobs.webhook_records import DeliveryState, Endpoint
 from jobs.webhooks import EndpointChange
 
@@ -38,7 +39,7 @@ class DeliveryPaging(BaseModel):
 
     state: DeliveryState | None = Field(None, description="Only deliveries in this state.")
     limit: int = Field(20, ge=1, le=100, description="Deliveries a page.")
-    cursor: str | None = Field(None, max_length=200, description="The `next_cursor` of the page before.")
+    cursor: Cursor = None
 
 
 @router.post(

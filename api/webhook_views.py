@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.paging import NextCursor
 from api.views import View
 from jobs.webhook_records import DeliveryState, DisabledReason, JobEventType
 
@@ -106,4 +107,4 @@ class DeliveryPage(View):
     """Deliveries, newest first; those of the past 30 days."""
 
     data: list[DeliveryView]
-    next_cursor: str | None = Field(description="Ask again with this as `cursor`; null on the last page.")
+    next_cursor: NextCursor

@@ -205,6 +205,9 @@ def measure(engine: Engine, servers: Sequence[Server], arguments: argparse.Names
     """Answer the seconds that each call took in each round, by call and server; no call sees what others queued."""
     times: Times = defaultdict(list)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        for server in servers:
+            for call in server.calls.values():  # what is made at the first request counts for none
+                pool.submit(partial(load, server.port, call, arguments.clients, 1.0, pace)).result()
         for _ in range(arguments.rounds):
             for call in ("POST", "GET", "list"):
                 for server in servers:

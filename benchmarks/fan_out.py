@@ -10,7 +10,6 @@ to its last end, and in the end the medians and their ratio. Nothing else may be
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -19,15 +18,14 @@ from typing import Any
 import psutil
 from latent_cache import generate
 
-from cli.client import Client, StageProgress
 from cli.demo import service
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from ddoq.prior_config import PixelsPrior
+from ddoq_client import Client, StageProgress
 
 PER_CLASS = 2000  # of ten classes of generated images
 WORKERS = 1, 2
-POLL_SECONDS = 0.5
 
 
 def main() -> None:
@@ -62,7 +60,7 @@ def seconds_of(config: DistillConfig, n_workers: int, root: Path) -> float:
         with service(Path(folder), root, "--workers", str(n_workers)) as client:
             give_cores()
             warm_up(client, config, n_workers)
-            stage = next(found for found in run(client, config) if found.stage is Stage.ENCODE)
+            stage = next(found for found in run(client, config) if found.stage == Stage.ENCODE)
     print(f"{n_workers} at work: {stage.seconds:.1f} s for {stage.total:,} images", flush=True)
     return float(stage.seconds or 0)
 
@@ -88,17 +86,13 @@ def is_worker_command(process: psutil.Process) -> bool:
 def warm_up(client: Client, config: DistillConfig, n_workers: int) -> None:
     """Let every worker load torch and compile kernels: jobs of one small image a class."""
     small = config.model_copy(update={"images_per_class": 1, "prior": PixelsPrior(resolution=8)})
-    jobs = [client.submit(small).id for _ in range(2 * n_workers)]
-    while not all(client.get(job_id).has_ended for job_id in jobs):
-        time.sleep(POLL_SECONDS)
+    for job in [client.submit(small) for _ in range(2 * n_workers)]:
+        job.wait()
 
 
 def run(client: Client, config: DistillConfig) -> Sequence[StageProgress]:
     """Run a job to its end; answer its stages."""
-    job = client.submit(config)
-    while not job.has_ended:
-        time.sleep(POLL_SECONDS)
-        job = client.get(job.id)
+    job = client.submit(config).wait()
     if job.status != "succeeded":
         raise SystemExit(f"the job {job.status}: {job.error}")
     return job.stages

@@ -15,12 +15,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from cli.client import Client
-from cli.main import follow, open_client, show_end
+from cli.service import open_client
 from cli.up import READY
+from cli.watching import end, follow
 from ddoq.config import DistillConfig
 from ddoq.dataset_config import DatasetConfig
 from ddoq.prior_config import PixelsPrior
+from ddoq_client import Client
 
 FOLDER = Path(".demo")
 STOP_SECONDS = 60
@@ -73,10 +74,9 @@ def demo() -> None:
         job = client.submit(config)
         click.echo(f"{job.id}: 1,797 digits to 10 images a class")
         job = follow(client, job.id)
-        show_end(job)
+        end(job, as_json=False)
         output = FOLDER / job.id
-        for artifact in client.artifacts(job.id):
-            path = client.download(job.id, artifact, output)
+        for artifact, path in zip(client.artifacts(job.id), client.download(job.id, output), strict=True):
             click.echo(f"{path}  {artifact.size_bytes:,} bytes, sha256 {artifact.sha256[:12]} as promised")
     click.echo(f"contact sheet: {output / 'overview.png'}")
 

@@ -1,16 +1,11 @@
 """`ddoq keys`: API keys and what their owners may use, in the database itself."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from jobs.settings import Settings
+from cli.database import open_database
+from cli.options import json_option, tell
 
 SCOPES = ("jobs:read", "jobs:write", "keys:manage", "webhooks:manage", "admin")
 
@@ -27,15 +22,16 @@ def keys() -> None:
     "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help="Repeatable; without it, all but admin."
 )
 @click.option("--days", type=click.IntRange(1), help="Days after which it is refused; without it, never.")
-def create(owner: str, name: str, scopes: tuple[str, ...], days: int | None) -> None:
+@json_option
+def create(owner: str, name: str, scopes: tuple[str, ...], days: int | None, as_json: bool) -> None:
     """Make a key for OWNER; its secret is printed this once."""
     from jobs.keys import USUAL, Keys, Scope
 
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     wanted = [Scope(scope) for scope in scopes] or USUAL
-    with _database() as (engine, settings):
-        _, secret = Keys(engine, settings.key_pepper).create(owner, name, wanted, expires_at)
-    click.echo(secret)
+    with open_database() as (engine, settings):
+        key, secret = Keys(engine, settings.key_pepper).create(owner, name, wanted, expires_at)
+    tell({**vars(key), "secret": secret}, as_json, secret)
 
 
 @keys.command()
@@ -43,11 +39,12 @@ def create(owner: str, name: str, scopes: tuple[str, ...], days: int | None) -> 
 @click.option("--jobs-per-day", type=click.IntRange(0), help="Jobs that may be sent within 24 hours.")
 @click.option("--worker-seconds", type=click.IntRange(0), help="Seconds of workers for the jobs of 30 days.")
 @click.option("--none", "is_unlimited", is_flag=True, help="Take all limits away.")
-def limits(owner: str, jobs_per_day: int | None, worker_seconds: int | None, is_unlimited: bool) -> None:
+@json_option
+def limits(owner: str, jobs_per_day: int | None, worker_seconds: int | None, is_unlimited: bool, as_json: bool) -> None:
     """Say what OWNER may use; print what holds now. A limit that is not named stays as it is."""
     from jobs.quotas import Quota, read_quota, set_quota
 
-    with _database() as (engine, _):
+    with open_database() as (engine, _):
         with engine.connect() as connection:
             quota = Quota() if is_unlimited else read_quota(connection, owner)
         changed = Quota(
@@ -55,19 +52,5 @@ def limits(owner: str, jobs_per_day: int | None, worker_seconds: int | None, is_
             quota.worker_seconds_per_month if worker_seconds is None else worker_seconds,
         )
         set_quota(engine, owner, changed)
-    for name, limit in vars(changed).items():
-        click.echo(f"{name} {'any' if limit is None else limit}")
-
-
-@contextmanager
-def _database() -> "Iterator[tuple[Engine, Settings]]":
-    """Connect to the database that the environment names."""
-    from jobs.schema import make_engine
-    from jobs.settings import load_settings
-
-    settings = load_settings()
-    engine = make_engine(settings.database_url)
-    try:
-        yield engine, settings
-    finally:
-        engine.dispose()
+    lines = (f"{name} {'any' if limit is None else limit}" for name, limit in vars(changed).items())
+    tell(changed, as_json, "\n".join(lines))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,21 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 EVALUATING = (Stage.TRAIN, Stage.EVALUATE)
+ITS_REPORT = ("archive.zip", "report.html")
 
 
-def distill_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> list[tuple[str, Path, Path]]:
-    """Distil into `folder`; answer for each budget what it is worth in words, the archive and the report.
+@dataclass(frozen=True)
+class Distilled:
+    """What came of one budget: what it is worth in words, the archive and the report."""
+
+    budget: str
+    verdict: str
+    archive: Path
+    report: Path
+
+
+def distill_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> list[Distilled]:
+    """Distil into `folder`; answer what came of each budget.
 
     Raises:
         DdoqError: whatever the algorithm refuses.
@@ -34,11 +46,7 @@ def distill_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> list
     archives = distill(config, folder, _anything(folder), on_event, _cache())
     reports = read_manifest(folder / Stage.EVALUATE, EvaluateManifest).reports
     return [
-        (
-            f"{budget}\n{in_plain_text(report)}",
-            archive,
-            archive.with_name(archive.name.replace("archive.zip", "report.html")),
-        )
+        Distilled(budget, in_plain_text(report), archive, archive.with_name(archive.name.replace(*ITS_REPORT)))
         for (budget, report), archive in zip(reports.items(), archives, strict=True)
     ]
 

@@ -1,27 +1,59 @@
-"""What a person at a terminal sees: a bar for each stage, and the accuracies."""
+"""What a person sees while something runs: on stderr, bars at a terminal, else plain lines; and the accuracies."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 
-from ddoq.events import Event, Stage
+from ddoq.events import Event
 
 ACCURACY = re.compile(
     r"((?P<budget>[^.]+)\.)?(accuracy|accuracy_by_network\.(?P<network>[^.]+))\.(?P<contender>.+)\.mean"
 )
 
 
-class StageBars:
-    """One bar a stage, in the order of the flow, on stderr; there is nothing to see before the first news."""
+class Stages(Protocol):
+    """Shows how far each stage is."""
 
-    def __init__(self, stages: Iterable[Stage]) -> None:
+    def on_event(self, event: Event) -> None:
+        """Show the news of a stage."""
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` pieces of a stage are finished; `total` is 0 until known."""
+
+
+@contextmanager
+def show_stages(stages: Iterable[str]) -> Iterator[Stages]:
+    """Show stages, in the order of the flow, until the block ends."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield StageLines()
+        return
+    with StageBars(stages, console) as bars:
+        yield bars
+
+
+class StageBars:
+    """One bar a stage; there is nothing to see before the first news."""
+
+    def __init__(self, stages: Iterable[str], console: Console) -> None:
         columns = (TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._tasks = {stage: self._progress.add_task(stage.value, start=False, total=None) for stage in stages}
+        self._progress = Progress(*columns, console=console)
+        self._tasks = {stage: self._progress.add_task(str(stage), start=False, total=None) for stage in stages}
 
     def __enter__(self) -> Self:
         return self
@@ -34,13 +66,54 @@ class StageBars:
         """Move the bar of the event's stage."""
         self.show(event.stage, event.done, event.total)
 
-    def show(self, stage: Stage, done: int, total: int) -> None:
+    def show(self, stage: str, done: int, total: int) -> None:
         """Move a bar to `done` of `total`; its clock starts when the total is known."""
         self._progress.start()
         task = self._tasks[stage]
         if total:
             self._progress.start_task(task)
             self._progress.update(task, completed=done, total=total)
+
+
+class StageLines:
+    """A line when a stage begins and one when it is done: for logs."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str]] = set()
+
+    def on_event(self, event: Event) -> None:
+        """Say what is new of the event's stage."""
+        self.show(event.stage, event.done, event.total)
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Say that a stage has begun, or is done, unless that was said."""
+        if total:
+            self._say(stage, f"begins, {total:,} to do")
+        if total and done >= total:
+            self._say(stage, "done")
+
+    def _say(self, stage: str, what: str) -> None:
+        if (stage, what) not in self._said:
+            self._said.add((stage, what))
+            click.echo(f"{stage} {what}", err=True)
+
+
+@contextmanager
+def show_bytes() -> Iterator[Callable[[str, int, int], None]]:
+    """Show at a terminal how many of the bytes of each file are there; answer what is to be told of them."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _name, _done, _total: None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console) as progress:
+
+        def show(name: str, done: int, total: int) -> None:
+            task = tasks[name] = tasks.get(name) or progress.add_task(name, total=total)
+            progress.update(task, completed=done)
+
+        yield show
 
 
 def accuracy_lines(figures: Mapping[str, float]) -> str:

@@ -6,7 +6,8 @@ import io
 import re
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,17 +150,12 @@ def load_archive(file: Path | str) -> DistilledArchive:
     Raises:
         ArchiveError: not a distilled archive, or a member is missing, changed or added.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            manifest = _read_manifest(archive.read(NAME))
-            _check_members(archive, manifest)
-            rows = list(csv.DictReader(io.StringIO(archive.read(METADATA).decode())))
-            images = [_read_image(archive, f"{SPLIT}/{row['file_name']}") for row in rows]
-            soft = load(archive.read(SOFT_LABELS))["logits"] if SOFT_LABELS in manifest.members else None
-            n_epochs = sum(name.startswith(f"{FOLDER}/") for name in manifest.members)
-            config = DistillConfig.model_validate_json(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValidationError, SafetensorError) as error:
-        raise ArchiveError(f"{file} is not a distilled archive: {error}; download it again") from error
+    with open_archive(file) as (archive, manifest):
+        rows = read_metadata(archive)
+        images = [_read_image(archive, f"{SPLIT}/{row['file_name']}") for row in rows]
+        soft = load(archive.read(SOFT_LABELS))["logits"] if SOFT_LABELS in manifest.members else None
+        n_epochs = sum(name.startswith(f"{FOLDER}/") for name in manifest.members)
+        config = DistillConfig.model_validate_json(archive.read("config.json"))
     return DistilledArchive(
         images=torch.stack(images),
         labels=torch.tensor([int(row["label"]) for row in rows]),
@@ -170,6 +166,27 @@ def load_archive(file: Path | str) -> DistilledArchive:
         soft_labels=soft,
         stored_labels=ArchivedLabels(Path(file), n_epochs) if n_epochs else None,
     )
+
+
+@contextmanager
+def open_archive(file: Path | str) -> Iterator[tuple[zipfile.ZipFile, ArchiveManifest]]:
+    """Open an archive after checking every member against the manifest.
+
+    Raises:
+        ArchiveError: not a distilled archive, or a member is missing, changed or added; or what is read of it shows so.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            manifest = _read_manifest(archive.read(NAME))
+            _check_members(archive, manifest)
+            yield archive, manifest
+    except (zipfile.BadZipFile, KeyError, ValidationError, SafetensorError) as error:
+        raise ArchiveError(f"{file} is not a distilled archive: {error}; download it again") from error
+
+
+def read_metadata(archive: zipfile.ZipFile) -> list[dict[str, str]]:
+    """Read what is known of each image, in their order."""
+    return list(csv.DictReader(io.StringIO(archive.read(METADATA).decode())))
 
 
 def _store(archive: zipfile.ZipFile, name: str, data: bytes) -> str:

@@ -3,6 +3,7 @@
 A decoder is a million lines of C that reads hostile bytes. Here a crash, a hang or a grab for memory costs one image:
 the child dies, the images that it was given are asked again one by one, and the one that kills its child again is bad.
 A child ends when its parent does, when its socket is closed, or when it has had nothing to do for some seconds.
+A thread of its own waits for its end, so that what has ended is gone though nobody decodes.
 """
 
 import atexit
@@ -14,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,7 @@ from ddoq.image_rules import Aspect
 
 _START: Final = "import sys; sys.path[:] = sys.argv.pop().split('\\n'); from ddoq.decoding_child import main; main()"
 _START_SECONDS: Final = 120.0
+_END_SECONDS: Final = 10.0  # from the end of its socket to its own
 _PATIENCE: Final = 10  # of the clock, for a second of the processor: the machine may be busy
 _SOCKET_BUFFER: Final = 1 << 20
 
@@ -126,6 +127,8 @@ class _Child:
             for end in (self._socket, other):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
             self._process = _start(other, limits)
+        self._waiting = threading.Thread(target=self._process.wait, daemon=True)  # the only one that waits
+        self._waiting.start()
         self._has_answered = False
         self._socket.settimeout(_START_SECONDS)
         if self._receive(len(READY)) != READY:
@@ -133,7 +136,7 @@ class _Child:
             raise RuntimeError("the process that decodes images does not start; what it printed says why")
 
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        return self._waiting.is_alive()
 
     def ask(self, images: Sequence[bytes], resolution: int, aspect: Aspect) -> Sequence[Decoded | Refused]:
         self._socket.settimeout(_PATIENCE * self._limits.seconds * len(images))
@@ -151,7 +154,7 @@ class _Child:
     def end(self) -> None:
         self._socket.close()
         self._process.kill()
-        self._process.wait()
+        self._waiting.join()
 
     def _answer(self, size: int, n_images: int, resolution: int) -> Sequence[Decoded | Refused]:
         if size > max_answer_size(n_images, resolution):
@@ -181,18 +184,14 @@ class _Child:
 
     def _lost(self) -> Exception:
         """Say why the child is gone."""
-        code = self._wait()
+        self._waiting.join(_END_SECONDS)
+        code = self._process.returncode
         if code == 0 and self._has_answered:
             return _RetiredError()
         if code == -signal.SIGPROF:
             return ChildLostError(f"it takes longer than {self._limits.seconds:g} seconds to decode")
         name = signal.Signals(-code).name if code is not None and code < 0 else f"code {code}"
         return ChildLostError(f"the process that decodes it dies of it ({name})")
-
-    def _wait(self) -> int | None:
-        with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(10)
-        return None
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from ddoq.config import DistillConfig
-from ddoq.errors import DdoqError
+from ddoq.errors import DdoqError, kinds_of_error
 from ddoq.events import Stage
 from ddoq.read_manifest import ReadManifest
 
@@ -88,15 +88,10 @@ class Refusal:
     @property
     def error(self) -> DdoqError:
         """The error itself."""
-        kind = next((kind for kind in _kinds(DdoqError) if kind.code == self.code), DdoqError)
+        known = (kind for kind in kinds_of_error() if kind.__module__.startswith("ddoq."))
+        kind = next((kind for kind in known if kind.code == self.code), DdoqError)
         return kind(self.message)
 
 
 QUESTION = TypeAdapter(Question)
 ANSWER: TypeAdapter[Findings | Refusal] = TypeAdapter(Findings | Refusal)
-
-
-def _kinds(kind: type[DdoqError]) -> list[type[DdoqError]]:
-    """List the errors of the algorithm below a kind."""
-    below = [found for child in kind.__subclasses__() for found in _kinds(child)]
-    return ([kind] if kind.__module__ == DdoqError.__module__ else []) + below

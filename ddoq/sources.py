@@ -8,12 +8,11 @@ from ddoq.source_files import LocalFolder, open_path
 from ddoq.source_https import WebFolder, open_web
 from ddoq.source_hub import HubFolder, open_hub
 from ddoq.source_s3 import S3Folder, open_s3, open_upload
-from ddoq.source_types import LINK, LOCKED_FOLDER, SPECIAL_FILE, Access, Entry, Load, LocalFile, Member, StoredObject
+from ddoq.source_types import LINK, SPECIAL_FILE, Access, Entry, Load, LocalFile, Member, StoredObject
 from ddoq.source_uris import FORMS, shown
 
 __all__ = [
     "LINK",
-    "LOCKED_FOLDER",
     "SPECIAL_FILE",
     "Access",
     "Entry",

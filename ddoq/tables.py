@@ -1,45 +1,29 @@
-"""Parquet files with an image and a label column -> labelled images, row by row."""
+"""Parquet files with an image and a label column -> their rows, sorted into classes and splits."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ddoq.class_choice import choose_classes, require_test, require_validation, validation_steps
 from ddoq.class_labels import NO_NAME, NOT_MAPPED, ClassLabels, map_classes
 from ddoq.dataset_config import DatasetConfig
-from ddoq.errors import DamagedArchiveError, LabelNamesError, NoColumnError
-from ddoq.image_rules import UnreadableImageError
+from ddoq.errors import LabelNamesError, NoColumnError
 from ddoq.layouts import Encoded
 from ddoq.left_out import LeftOut
 from ddoq.parquet_columns import Columns, find_columns
+from ddoq.parquet_parts import Labels, Part, open_parquet, read_part
 from ddoq.sources import LocalFile, LocalFolder
 from ddoq.splits import SPLITS, Chosen, Split, choose_words, known_words, word_of_path
 
-Labels = npt.NDArray[np.int32]
-_ROWS_AT_A_TIME: Final = 16
 _NO_LABEL: Final = "rows without a label"
-
-
-@dataclass(frozen=True)
-class Part:
-    """A Parquet file as part of a split: the class of each row, -1 for rows that are not in the split."""
-
-    file: LocalFile
-    first_row: int
-    labels: Labels
-
-    def key(self, row: int) -> str:
-        return f"row-{self.first_row + row:07d}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +51,7 @@ class Table:
         yield (
             image
             for part, rows in self._rows(split, places)
-            for image in _read_part(part, self.image_column, rows, keys)
+            for image in read_part(part, self.image_column, rows, keys)
         )
 
     def _rows(self, split: Split, places: range | None) -> Iterator[tuple[Part, npt.NDArray[np.int64]]]:
@@ -171,7 +155,7 @@ def _split_files(files: Mapping[str, LocalFile], config: DatasetConfig, left_out
 
 
 def _read_labels(file: LocalFile, config: DatasetConfig) -> _LabelColumn:
-    with _parquet(file) as parquet:
+    with open_parquet(file) as parquet:
         columns = find_columns(parquet.schema_arrow, config)
         column = parquet.read([columns.label], use_threads=False).column(0)
         if pa.types.is_dictionary(column.type):
@@ -254,48 +238,3 @@ def _parts(files: Sequence[LocalFile], labels: Sequence[Labels]) -> tuple[Part, 
 def _fingerprint(files: Mapping[str, LocalFile], told_by_folder: Mapping[str, str]) -> str:
     lines = (f"{name}\n{files[name].size}\n{files[name].tag}\n{told_by_folder.get(name, '')}" for name in sorted(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _read_part(part: Part, column: str, rows: npt.NDArray[np.int64], keys: Collection[str] | None) -> Iterator[Encoded]:
-    """Read some rows, which rise, of a file; only those with these keys, if any are given."""
-    part.file.require_unchanged()
-    with _parquet(part.file) as parquet:
-        row = 0
-        for group in range(parquet.num_row_groups):
-            end = row + parquet.metadata.row_group(group).num_rows
-            within = rows[np.searchsorted(rows, row) : np.searchsorted(rows, end)].tolist()
-            wanted = {i for i in within if keys is None or part.key(i) in keys}
-            images = _read_group(parquet, group, column) if wanted else ()
-            for i, image in zip(range(row, max(wanted, default=row) + 1), images, strict=False):
-                if i in wanted:
-                    yield Encoded(part.key(i), int(part.labels[i]), partial(_bytes_of, image), _size_of(image))
-            row = end
-
-
-def _read_group(parquet: Any, group: int, column: str) -> Iterator[Any]:
-    batches = parquet.iter_batches(_ROWS_AT_A_TIME, row_groups=[group], columns=[column], use_threads=False)
-    for batch in batches:
-        images = batch.column(0)
-        yield from pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
-
-
-def _size_of(image: Any) -> int:
-    return image.as_buffer().size if image.is_valid else 0
-
-
-def _bytes_of(image: Any) -> bytes:
-    data = image.as_py()
-    if not isinstance(data, bytes):
-        raise UnreadableImageError("the row holds no bytes of an image")
-    return data
-
-
-@contextmanager
-def _parquet(file: LocalFile) -> Iterator[Any]:
-    try:
-        # a buffer makes Arrow read a column as a stream instead of a whole row group at once
-        with pq.ParquetFile(file.path, buffer_size=1 << 20, pre_buffer=False) as parquet:
-            yield parquet
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DamagedArchiveError(f"{file.path.name!r} cannot be read as Parquet: {reason}; write it again") from error

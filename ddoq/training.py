@@ -93,7 +93,7 @@ def train(
     if isinstance(network, nn.Module):
         _require_logits(network.to(plan.device), recipe, plan.device)
         return Student(train_further(network, "", data, plan, seed, tell), loaded.class_names, recipe).eval()
-    config = _choose(network, recipe)
+    config = choose_network(network, recipe)
     with one_core(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         return Student(train_new(config, data, plan, seed, tell), loaded.class_names, recipe).eval()
 
@@ -121,6 +121,16 @@ def training_set(archive: DistilledArchive) -> TrainingSet:
     )
 
 
+def choose_network(network: str | NetworkConfig | None, recipe: Recipe) -> NetworkConfig:
+    """Choose what is trained: by name, a network of the recipe as it is there; the recipe's first when left out."""
+    if isinstance(network, NetworkConfig):
+        return network
+    own = recipe.protocol.networks
+    if network is None:
+        return own[0]
+    return next((config for config in own if config.name == network), NetworkConfig(network))
+
+
 def _plan(recipe: Recipe, device: torch.device) -> TrainingPlan:
     return TrainingPlan(
         protocol=recipe.protocol,
@@ -131,16 +141,6 @@ def _plan(recipe: Recipe, device: torch.device) -> TrainingPlan:
         seed=recipe.seed,
         device=device,
     )
-
-
-def _choose(network: str | NetworkConfig | None, recipe: Recipe) -> NetworkConfig:
-    """Take a network of the recipe as it is there."""
-    if isinstance(network, NetworkConfig):
-        return network
-    own = recipe.protocol.networks
-    if network is None:
-        return own[0]
-    return next((config for config in own if config.name == network), NetworkConfig(network))
 
 
 @torch.no_grad()

@@ -20,38 +20,16 @@
         ├── KeyRejectedError          auth.invalid_key
         ├── MissingScopeError         auth.scope
         ├── KeyNotFoundError          key.not_found
-        ├── UploadNotFoundError       upload.not_found
-        ├── UploadFinishedError       upload.finished
-        ├── UploadInUseError          upload.in_use
-        ├── UploadTooLargeError       upload.too_large
-        ├── TooManyUploadsError       upload.too_many
-        ├── UploadQuotaError          upload.quota
-        ├── SizeNeededError           upload.size_needed
-        ├── PartError                 upload.part
-        ├── PartConflictError         upload.part_conflict
-        ├── UploadIncompleteError     upload.incomplete
-        ├── ChecksumError             upload.checksum
-        ├── NoUploadUrlsError         upload.no_urls
-        ├── InspectionLimitError      inspection.limit
-        ├── InspectionBusyError       inspection.busy
-        ├── InspectionFailedError     inspection.failed
         ├── ObjectNotFoundError       storage.not_found
         ├── StorageUnavailableError   storage.unavailable
         │   ├── StorageFullError      storage.full
         │   └── StorageRefusedError   storage.refused
         ├── DiskFullError             worker.disk_full
-        ├── QueueUnavailableError     queue.unavailable
-        ├── WebhookNotFoundError      webhook.not_found
-        ├── DeliveryNotFoundError     webhook.delivery_not_found
-        ├── TooManyWebhooksError      webhook.too_many
-        ├── WebhookDisabledError      webhook.disabled
-        ├── WebhookUrlError           webhook.url
-        └── WebhookSecretError        webhook.secret
+        └── QueueUnavailableError     queue.unavailable
 
-The algorithm's own errors are in `ddoq.errors`; `docs/errors.md` lists them all.
+`jobs.upload_errors` and `jobs.webhook_errors` draw two more branches below `ServiceError`; the algorithm's own errors
+are in `ddoq.errors`. `docs/errors.md` lists them all.
 """
-
-from typing import ClassVar
 
 from ddoq.errors import DdoqError
 
@@ -81,14 +59,14 @@ class JobNotEndedError(ServiceError):
     """The job has not ended, so it can neither be tried again nor deleted."""
 
     code = "job.not_ended"
-    hint: ClassVar[str] = "Cancel the job, or wait for its end."
+    hint = "Cancel the job, or wait for its end."
 
 
 class JobDeletedError(ServiceError):
     """The job was deleted by its owner, with all that it made."""
 
     code = "job.deleted"
-    hint: ClassVar[str] = "Submit the config again, if you still need the job: the same seed makes the same archive."
+    hint = "Submit the config again, if you still need the job: the same seed makes the same archive."
 
 
 class LeaseLostError(ServiceError):
@@ -193,111 +171,6 @@ class KeyNotFoundError(ServiceError):
     hint = "Check the id against `GET /v1/api-keys`."
 
 
-class UploadNotFoundError(ServiceError):
-    """There is no such upload, or it is somebody else's."""
-
-    code = "upload.not_found"
-    hint: ClassVar[str] = "List the uploads by GET /v1/uploads, or begin another."
-
-
-class UploadFinishedError(ServiceError):
-    """The upload is ready, so no more bytes are taken for it."""
-
-    code = "upload.finished"
-    hint: ClassVar[str] = "Use it as a dataset, or begin another upload for other bytes."
-
-
-class UploadInUseError(ServiceError):
-    """A job that has not ended uses the upload, so it cannot be deleted."""
-
-    code = "upload.in_use"
-    hint: ClassVar[str] = "Wait until the jobs that use it have ended, or cancel them; then delete it."
-
-
-class UploadTooLargeError(ServiceError):
-    """The file is larger than this installation takes."""
-
-    code = "upload.too_large"
-    hint: ClassVar[str] = "Send a smaller file, or put it into a bucket that the service may read."
-
-
-class TooManyUploadsError(ServiceError):
-    """The owner has as many unfinished uploads as may be."""
-
-    code = "upload.too_many"
-    hint: ClassVar[str] = "Complete or delete one of the unfinished uploads, then begin this one."
-
-
-class UploadQuotaError(ServiceError):
-    """The uploads of the owner would take more bytes than they may."""
-
-    code = "upload.quota"
-    hint: ClassVar[str] = "Delete uploads that no job needs any more, then begin this one."
-
-
-class SizeNeededError(ServiceError):
-    """The size of the file is not known, which is needed before its bytes."""
-
-    code = "upload.size_needed"
-    hint: ClassVar[str] = "Give size_bytes when you begin the upload, or send the header Content-Length."
-
-
-class PartError(ServiceError):
-    """The part is none of this upload, or not of the size that it has to be."""
-
-    code = "upload.part"
-    hint: ClassVar[str] = "Send each part with the number and the size that GET /v1/uploads/{id} tells."
-
-
-class PartConflictError(ServiceError):
-    """The object store has the part with other bytes and cannot replace it."""
-
-    code = "upload.part_conflict"
-    hint: ClassVar[str] = "Send the bytes that the part had before, or delete the upload and begin another."
-
-
-class UploadIncompleteError(ServiceError):
-    """Bytes of the upload are missing, or there are too many."""
-
-    code = "upload.incomplete"
-    hint: ClassVar[str] = "Send the parts that GET /v1/uploads/{id} does not list, then complete it again."
-
-
-class ChecksumError(ServiceError):
-    """The bytes are not those of which a checksum was given."""
-
-    code = "upload.checksum"
-    hint: ClassVar[str] = "Send the bytes again, or correct the checksum."
-
-
-class NoUploadUrlsError(ServiceError):
-    """No URLs of the object store are handed out here."""
-
-    code = "upload.no_urls"
-    hint: ClassVar[str] = "Send the bytes to this API by PUT instead."
-
-
-class InspectionLimitError(ServiceError):
-    """The dataset takes more bytes, memory or time to look at than `validate_only` may spend; a job may spend more."""
-
-    code = "inspection.limit"
-    hint: ClassVar[str] = "Submit the job without validate_only."
-
-
-class InspectionBusyError(ServiceError):
-    """As many datasets are being looked at as may be at a time."""
-
-    code = "inspection.busy"
-    hint: ClassVar[str] = "Try again after Retry-After."
-
-
-class InspectionFailedError(ServiceError):
-    """Looking at the dataset broke off, for no reason that is known."""
-
-    code = "inspection.failed"
-    hint: ClassVar[str] = "Submit the job without validate_only, and report this with its request_id."
-
-
 class ObjectNotFoundError(ServiceError):
     """The object store has nothing at this key, or only part of a folder."""
 
@@ -338,45 +211,3 @@ class QueueUnavailableError(ServiceError):
 
     code = "queue.unavailable"
     hint = "Leave it: the sweep calls again within seconds."
-
-
-class WebhookNotFoundError(ServiceError):
-    """There is no such webhook endpoint, or it is somebody else's."""
-
-    code = "webhook.not_found"
-    hint: ClassVar[str] = "List the endpoints with `GET /v1/webhook-endpoints`."
-
-
-class DeliveryNotFoundError(ServiceError):
-    """The webhook endpoint has no such delivery, or has it no longer."""
-
-    code = "webhook.delivery_not_found"
-    hint: ClassVar[str] = "List the endpoint's deliveries; they are kept for 30 days."
-
-
-class TooManyWebhooksError(ServiceError):
-    """The owner has as many webhook endpoints as may be."""
-
-    code = "webhook.too_many"
-    hint: ClassVar[str] = "Delete an endpoint, or ask the operator to raise `DDOQ_MAX_WEBHOOK_ENDPOINTS`."
-
-
-class WebhookDisabledError(ServiceError):
-    """The webhook endpoint is disabled, so nothing is sent to it."""
-
-    code = "webhook.disabled"
-    hint: ClassVar[str] = "Enable the endpoint first: PATCH it with `disabled` false."
-
-
-class WebhookUrlError(ServiceError):
-    """Webhooks are not sent to this URL."""
-
-    code = "webhook.url"
-    hint: ClassVar[str] = "Give an `https://` URL of a server with a public address."
-
-
-class WebhookSecretError(ServiceError):
-    """The secret of a webhook endpoint cannot be decrypted, since the server's pepper is another now."""
-
-    code = "webhook.secret"
-    hint: ClassVar[str] = "Rotate the endpoint's secret."

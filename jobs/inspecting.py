@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from ddoq.config import DistillConfig
 from ddoq.errors import DatasetNotFoundError
 from ddoq.findings import ANSWER, QUESTION, Findings, Question, Refusal, S3Place, StoredUpload, Web
-from jobs.errors import InspectionBusyError, InspectionFailedError, InspectionLimitError
 from jobs.settings import Settings
+from jobs.upload_errors import InspectionBusyError, InspectionFailedError, InspectionLimitError
 from jobs.upload_uses import upload_id_of
 from jobs.uploads import Uploads
 

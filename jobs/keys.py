@@ -111,14 +111,20 @@ class Keys:
         """
         if not is_well_formed(secret):
             raise KeyRejectedError("this is no API key of ours; a key begins with ddoq_ and has 38 characters")
+        if known := self.remembered(secret):
+            return known
         digest = self._digest(secret)
-        known = self._remembered.get(digest)
-        if known is not None and time.monotonic() < known.until and not _has_expired(known.key):
-            return known.key
         key = self._find(api_keys.c.digest == digest)
         if self._cache_seconds:
             self._remember(digest, key)
         return key
+
+    def remembered(self, secret: str) -> ApiKey | None:
+        """Find the key that this secret belongs to, if it was found valid a moment ago."""
+        known = self._remembered.get(self._digest(secret))
+        if known is None or time.monotonic() >= known.until or _has_expired(known.key):
+            return None
+        return known.key
 
     def find(self, key_id: str) -> ApiKey:
         """Find a key by its id: for whoever has shown its secret before.

@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from jobs.artifacts import CHUNK_BYTES, asking_for
-from jobs.errors import ObjectNotFoundError, PartConflictError
+from jobs.errors import ObjectNotFoundError
 from jobs.records import UploadPart
+from jobs.upload_errors import PartConflictError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

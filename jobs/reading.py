@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, ScalarSelect, Select, bindparam, func, select
+from sqlalchemy import Connection, Row, RowMapping, ScalarSelect, Select, bindparam, func, select
 
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.errors import QueueDeadlineError
 from jobs.options import Priority
 from jobs.positions import Line, Waiting
-from jobs.records import Failure, Job, JobState, StageUnits, UnitState
+from jobs.records import Failure, Job, JobState, StageUnits, UnitState, Version
 from jobs.tables import figures, jobs, units
 
 
@@ -28,7 +28,21 @@ def read_jobs(connection: Connection, query: Select[Any], line: Line, values: Ma
     rows = connection.execute(query, values).mappings().all()
     waiting = [Waiting(row["id"], row["owner"], row["priority"]) for row in rows if row["state"] == JobState.QUEUED]
     positions = line.positions(connection, waiting)
-    return [_job(row, _stages(row["sums"]), _figures(row["figures"]), positions.get(row["id"])) for row in rows]
+    return [
+        _job(row, _CONFIG(row["config"]), _stages(row["sums"]), _figures(row["figures"]), positions.get(row["id"]))
+        for row in rows
+    ]
+
+
+def read_version(row: Row[Any]) -> Version:
+    """Read what a query for the columns of `VERSION` finds."""
+    return Version(row.id, JobState(row.state), row.n_events, row.expires_at)
+
+
+def new_job(connection: Connection, row: RowMapping, config: DistillConfig, line: Line) -> Job:
+    """Read a job whose row was written just now: one unit of its first stage waits, and nothing else is there."""
+    position = line.positions(connection, [Waiting(row["id"], row["owner"], row["priority"])])[row["id"]]
+    return _job(row, config, {Stage(row["stage"]): _FIRST_UNIT}, {}, position)
 
 
 def _sums_of_units() -> ScalarSelect[Any]:
@@ -56,8 +70,14 @@ def _figures_by_name() -> ScalarSelect[Any]:
 
 JOB = (*jobs.c, _sums_of_units().label("sums"), _figures_by_name().label("figures"))
 """What `read_jobs` needs of each job."""
+VERSION = (jobs.c.id, jobs.c.state, jobs.c.n_events, jobs.c.expires_at)
+"""What `read_version` needs of each job."""
 
 _BY_ID = select(*JOB).where(jobs.c.id == bindparam("named"))
+_CONFIG = DistillConfig.model_validate
+_FIRST_UNIT = StageUnits(
+    n_ready=1, n_running=0, n_done=0, done=0, total=0, attempts=0, started_at=None, finished_at=None, peak_bytes=None
+)
 
 
 def _stages(sums: list[dict[str, Any]] | None) -> Mapping[Stage, StageUnits]:
@@ -95,14 +115,18 @@ def extrapolate(total: int, n_units: int, n_told: int) -> int:
 
 
 def _job(
-    row: RowMapping, stages: Mapping[Stage, StageUnits], numbers: Mapping[str, float], position: int | None
+    row: RowMapping,
+    config: DistillConfig,
+    stages: Mapping[Stage, StageUnits],
+    numbers: Mapping[str, float],
+    position: int | None,
 ) -> Job:
     return Job(
         id=row["id"],
         owner=row["owner"],
         state=JobState(row["state"]),
         stage=Stage(row["stage"]),
-        config=DistillConfig.model_validate(row["config"]),
+        config=config,
         failure=_failure(row),
         created_at=row["created_at"],
         started_at=row["started_at"],

@@ -94,6 +94,16 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Version:
+    """Which job, and what it was changed last by: of a job that has ended, another answer has another version."""
+
+    job_id: str
+    state: JobState
+    n_events: int
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
 class JobEvent:
     """Something that happened to a job; `sequence` counts from 1 without gaps within the job."""
 

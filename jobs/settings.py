@@ -96,15 +96,18 @@ class Settings(BaseSettings):
     broker_url: str = Field(repr=False, description="Redis >= 6.2 or Valkey.")
     s3_endpoint: str | None = Field(None, description="Address of the object store; none means AWS.")
     s3_bucket: str = Field(min_length=3, description="Bucket for everything that jobs write.")
-    s3_access_key: str = Field(repr=False)
-    s3_secret_key: SecretStr
-    s3_region: str = "us-east-1"
-    key_pepper: SecretStr = Field(min_length=16, description="Secret under which API keys are stored.")
+    s3_access_key: str = Field(repr=False, description="Key id at the object store; datasets are read with it too.")
+    s3_secret_key: SecretStr = Field(description="Secret of that key.")
+    s3_region: str = Field("us-east-1", description="Region of the object store.")
+    key_pepper: SecretStr = Field(
+        min_length=16, description="Secret of 16 characters or more; API keys are stored under it."
+    )
     file_roots: Annotated[Folders, AfterValidator(_resolved)] = Field((), description="Folders `file://` may read.")
     dataset_buckets: Names = Field((), description="Buckets that `s3://` datasets may be in.")
     models: Names = Field((), description="Hub ids or local folders that priors and teachers may load.")
     scratch: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()) / "ddoq", description="Folder for a worker's files."
+        default_factory=lambda: Path(tempfile.gettempdir()) / "ddoq",
+        description="Folder for a worker's files; `ddoq` in the system's temporary one.",
     )
     scratch_bytes: int = Field(
         50 * 2**30,

@@ -3,7 +3,7 @@
 Lock order, everywhere: a unit's row, then its job's row. The calls here lock the job's row only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,8 +17,8 @@ from jobs.backpressure import UNLIMITED, QueueLimits
 from jobs.errors import ArtifactExpiredError, JobDeletedError, JobEndedError, JobNotEndedError, JobNotFoundError
 from jobs.options import JobOptions
 from jobs.positions import Line
-from jobs.reading import JOB, read_job, read_jobs
-from jobs.records import Artifact, Job, JobEvent, JobState
+from jobs.reading import JOB, VERSION, new_job, read_job, read_jobs, read_version
+from jobs.records import Artifact, Job, JobEvent, JobState, Version
 from jobs.rows import lock_job, move, now
 from jobs.states import TERMINAL, EventKind
 from jobs.submitting import Idempotency, find_submitted, let_in
@@ -28,6 +28,10 @@ from jobs.tombstones import bury
 USUAL = JobOptions()
 _OF_OWNER: ColumnElement[bool] = and_(jobs.c.owner == bindparam("of_owner"), jobs.c.deleted_at.is_(None))
 _ONE = select(*JOB).where(_OF_OWNER, jobs.c.id == bindparam("named"))
+_SEVERAL = select(*JOB).where(_OF_OWNER, jobs.c.id.in_(bindparam("named", expanding=True))).order_by(jobs.c.id.desc())
+_STANDING = select(*VERSION, jobs.c.deleted_at).where(
+    jobs.c.owner == bindparam("of_owner"), jobs.c.id == bindparam("named")
+)
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,10 @@ class Store:
             DatasetNotFoundError: its dataset is an upload that is not there.
         """
         with self._engine.begin() as connection:
-            job_id, is_new = let_in(connection, owner, config, options, idempotency, self._limits, retried_from)
-            if is_new:
-                return Submitted(read_job(connection, job_id, self._line), is_new)
-        return Submitted(self.get(owner, job_id), is_new)
+            found = let_in(connection, owner, config, options, idempotency, self._limits, retried_from)
+            if not isinstance(found, str):
+                return Submitted(new_job(connection, found, config, self._line), is_new=True)
+        return Submitted(self.get(owner, found), is_new=False)
 
     def submitted(self, owner: str, idempotency: Idempotency) -> Job | None:
         """Find the job of a request that came before.
@@ -119,10 +123,27 @@ class Store:
 
     def page(self, owner: str, which: JobFilter, after: str | None, limit: int) -> tuple[list[Job], str | None]:
         """Read up to `limit` jobs, newest first, older than the job `after`; and what to pass as `after` for more."""
+        versions, last = self.versions(owner, which, after, limit)
+        return self.several(owner, [version.job_id for version in versions]), last
+
+    def versions(self, owner: str, which: JobFilter, after: str | None, limit: int) -> tuple[list[Version], str | None]:
+        """Look at up to `limit` jobs as `page` reads them."""
+        query, values = listing(owner, which, after, limit + 1)
         with self._reading.connect() as connection:
-            query, values = listing(owner, which, after, limit + 1)
-            found = read_jobs(connection, query, self._line, values)
-        return found[:limit], found[limit - 1].id if len(found) > limit else None
+            found = [read_version(row) for row in connection.execute(query, values)]
+        return found[:limit], found[limit - 1].job_id if len(found) > limit else None
+
+    def several(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
+        """Read those of the jobs that there are, newest first."""
+        if not job_ids:
+            return []
+        with self._reading.connect() as connection:
+            return read_jobs(connection, _SEVERAL, self._line, {"of_owner": owner, "named": job_ids})
+
+    def version(self, owner: str, job_id: str) -> Version:
+        """Look at a job without reading it."""
+        with self._reading.connect() as connection:
+            return read_version(self._require(connection, owner, job_id))
 
     def n_queued(self, owner: str) -> int:
         """Count the owner's jobs that are queued."""
@@ -211,8 +232,7 @@ class Store:
             return [Artifact(row.name, row.key, row.size_bytes, row.sha256, row.media_type) for row in rows]
 
     def _require(self, connection: Connection, owner: str, job_id: str) -> Row[*tuple[Any, ...]]:
-        columns = (jobs.c.state, jobs.c.expires_at, jobs.c.deleted_at)
-        row = connection.execute(select(*columns).where(jobs.c.owner == owner, jobs.c.id == job_id)).one_or_none()
+        row = connection.execute(_STANDING, {"of_owner": owner, "named": job_id}).one_or_none()
         if row is None:
             raise JobNotFoundError(f"there is no job {job_id}")
         if row.deleted_at is not None:
@@ -246,4 +266,4 @@ def _listing(*, has_states: bool, n_labels: int, has_after: bool) -> Select[tupl
         wanted.append(jobs.c.state.in_(bindparam("states", expanding=True)))
     if has_after:
         wanted.append(jobs.c.id < bindparam("behind"))
-    return select(*JOB).where(*wanted).order_by(jobs.c.id.desc()).limit(bindparam("most", type_=Integer))
+    return select(*VERSION).where(*wanted).order_by(jobs.c.id.desc()).limit(bindparam("most", type_=Integer))

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Interval, Select, Text, bindparam, exists, func, insert, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Interval,
+    RowMapping,
+    Select,
+    Text,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+)
 
 from ddoq.config import DistillConfig
 from jobs.backpressure import QUEUED, QueueLimits, has_ample_room, require_room
@@ -50,7 +62,7 @@ def _insertion() -> Select[Any]:
     row = {name: _new(name) for name in told} | {"state": JobState.QUEUED, "n_events": 1, "queue_deadline_at": deadline}
     unit = {"job_id": _new("id"), "stage": _new("stage"), "index": 0, "of": 1, "state": UnitState.READY}
     event = {"job_id": _new("id"), "sequence": 1, "kind": EventKind.QUEUED, "data": {}}
-    job = insert(jobs).values(row).returning(jobs.c.id).cte("job")
+    job = insert(jobs).values(row).returning(*jobs.c).cte("job")
     others = (insert(units).values(unit).cte("unit"), insert(events).values(event).cte("event"))
     return select(job).add_cte(*others)
 
@@ -66,8 +78,8 @@ def let_in(
     idempotency: Idempotency | None,
     limits: QueueLimits,
     retried_from: str | None = None,
-) -> tuple[str, bool]:
-    """Store a new job, unless the request came before; answer the job's id, and whether it is new.
+) -> RowMapping | str:
+    """Store a new job, and answer its row; of a request that came before, answer the id of its job.
 
     Raises:
         IdempotencyMismatchError: the key came before, with another body.
@@ -80,11 +92,11 @@ def let_in(
         connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
         before = find_submitted(connection, owner, idempotency) if idempotency else None
         if before is not None:
-            return before, False
+            return before
         require_quota(connection, owner)
         require_room(connection, owner, limits)
     columns = {**_columns(options, idempotency), "retried_from": retried_from}
-    return _insert(connection, owner, config, columns), True
+    return _insert(connection, owner, config, columns)
 
 
 def find_submitted(connection: Connection, owner: str, idempotency: Idempotency) -> str | None:
@@ -106,16 +118,15 @@ def find_submitted(connection: Connection, owner: str, idempotency: Idempotency)
     return str(row.id)
 
 
-def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> str:
-    job_id, first = new_job_id(), config.stages[0]
+def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> RowMapping:
     columns = {
         **columns,
         "upload_id": use_upload(connection, owner, config.dataset.uri),
         "traceparent": current_traceparent(),
     }
-    told = {"id": job_id, "owner": owner, "stage": first, "config": config.model_dump(mode="json"), **columns}
-    connection.execute(_INSERTION, {f"new_{name}": value for name, value in told.items()})
-    return job_id
+    first, given = config.stages[0], config.model_dump(mode="json")
+    told = {"id": new_job_id(), "owner": owner, "stage": first, "config": given, **columns}
+    return connection.execute(_INSERTION, {f"new_{name}": value for name, value in told.items()}).mappings().one()
 
 
 def _columns(options: JobOptions, idempotency: Idempotency | None) -> Mapping[str, Any]:

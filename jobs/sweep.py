@@ -15,14 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ddoq.errors import DdoqError
 from jobs.artifacts import ObjectStore
+from jobs.calling import call_workers
 from jobs.cleaning import clean_ended, delete_expired, forget_workers
-from jobs.fanout import n_alive
 from jobs.overdue import expire_queued, fail_overtime, take_back_deaf, take_back_expired, take_back_stalled
 from jobs.queue import Queue
-from jobs.records import UnitState
 from jobs.settings import Settings
-from jobs.states import CLAIMABLE
-from jobs.tables import jobs, units
 from jobs.tombstones import forget_deleted
 from jobs.webhook_deliveries import forget_deliveries
 
@@ -104,25 +101,10 @@ class Sweeper:
             stopped=_try(lambda: take_back_deaf(engine, patience, settings.max_attempts), ()),
             expired=_try(lambda: expire_queued(engine), ()),
             timed_out=_try(lambda: fail_overtime(engine), ()),
-            n_woken=_try(self._wake, 0),
+            n_woken=_try(lambda: call_workers(engine, self._queue), 0),  # each row is its own outbox
             n_forgotten=_try(lambda: forget_workers(engine), 0),
             n_deliveries_forgotten=_try(lambda: forget_deliveries(engine), 0),
         )
-
-    def _wake(self) -> int:
-        """Call workers when units wait: the row is its own outbox, so that a lost call costs one sweep."""
-        with self._engine.connect() as connection:
-            n_workers = max(n_alive(connection), 1)
-            waiting = (
-                select(units.c.id)
-                .join(jobs, jobs.c.id == units.c.job_id)
-                .where(units.c.state == UnitState.READY, jobs.c.state.in_(CLAIMABLE))
-                .limit(n_workers)
-            )
-            n_calls = len(connection.execute(waiting).all())
-        if n_calls:
-            self._queue.wake(n_calls)
-        return n_calls
 
 
 def _try(duty: Callable[[], T], otherwise: T) -> T:

@@ -1,7 +1,5 @@
 """The tables, as SQLAlchemy sees them. `migrations/` makes them; a test proves that both say the same."""
 
-from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -11,8 +9,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     Double,
     ForeignKey,
     Identity,
@@ -21,17 +17,15 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     SmallInteger,
-    String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ddoq.events import Stage
+from jobs.columns import Id, UploadId, moment, one_of
 from jobs.records import JobState, UnitState, UploadState
 from jobs.webhook_records import DeliveryState, DisabledReason
 
@@ -45,30 +39,6 @@ metadata = MetaData(
     }
 )
 
-
-class Utc(TypeDecorator[datetime]):
-    """A moment, handed out in UTC whatever the session's time zone is."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        return value.astimezone(UTC) if value else None
-
-
-def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-def _moment(name: str, *, nullable: bool = True, comment: str | None = None) -> Column[Any]:
-    default = None if nullable else func.clock_timestamp()
-    return Column(name, Utc, nullable=nullable, server_default=default, comment=comment)
-
-
-# Ids sort by age; the collation "C" keeps that order whatever the database's own is.
-Id = String(30, collation="C")
-UploadId = String(33, collation="C")
 OF_JOB: dict[str, Any] = {"ondelete": "CASCADE"}
 
 jobs = Table(
@@ -92,19 +62,19 @@ jobs = Table(
     Column("request_digest", Text, comment="SHA-256 of the body that came with the idempotency key"),
     Column("upload_id", UploadId, ForeignKey("uploads.id", ondelete="SET NULL"), comment="what its dataset is"),
     Column("traceparent", Text, comment="W3C trace context of the request that asked for it"),
-    _moment("queue_deadline_at", comment="expires unless it has begun by then"),
-    _moment("expires_at", comment="its artifacts are deleted then"),
-    _moment("artifacts_deleted_at"),
-    _moment("created_at", nullable=False),
-    _moment("started_at"),
-    _moment("finished_at"),
-    _moment("cleaned_at"),
+    moment("queue_deadline_at", comment="expires unless it has begun by then"),
+    moment("expires_at", comment="its artifacts are deleted then"),
+    moment("artifacts_deleted_at"),
+    moment("created_at", nullable=False),
+    moment("started_at"),
+    moment("finished_at"),
+    moment("cleaned_at"),
     Column("labels", JSONB, nullable=False, server_default=text("'{}'")),
     Column("retried_from", Id, comment="the job of which this one is another try; its row may be gone"),
-    _moment("deleted_at", comment="by its owner; what is left of the row says only that"),
+    moment("deleted_at", comment="by its owner; what is left of the row says only that"),
     UniqueConstraint("owner", "idempotency_key"),
-    _one_of("state", JobState),
-    _one_of("stage", Stage),
+    one_of("state", JobState),
+    one_of("stage", Stage),
     CheckConstraint("(state = 'failed') = (failure_code IS NOT NULL)", name="failed_with_a_code"),
     CheckConstraint(
         "(state IN ('succeeded', 'failed', 'cancelled', 'expired')) = (finished_at IS NOT NULL)",
@@ -150,17 +120,17 @@ units = Table(
     Column("protocol", SmallInteger, nullable=False, server_default=text("1"), comment="what a worker has to speak"),
     Column("worker", Text),
     Column("lease_token", Text),
-    Column("lease_expires_at", Utc),
+    moment("lease_expires_at"),
     Column("done", Integer, nullable=False, server_default=text("0")),
     Column("total", Integer, nullable=False, server_default=text("0")),
     Column("prefix", Text, comment="where the winning attempt wrote"),
     Column("peak_bytes", BigInteger, comment="resident memory of the winning attempt's process, at most"),
-    _moment("progress_at"),
-    _moment("started_at"),
-    _moment("finished_at"),
+    moment("progress_at"),
+    moment("started_at"),
+    moment("finished_at"),
     UniqueConstraint("job_id", "stage", "index"),
-    _one_of("stage", Stage),
-    _one_of("state", UnitState),
+    one_of("stage", Stage),
+    one_of("state", UnitState),
     CheckConstraint('"index" >= 0 AND "index" < "of"', name="index"),
     CheckConstraint("(state = 'running') = (lease_token IS NOT NULL)", name="leased_when_running"),
     CheckConstraint("(lease_token IS NULL) = (lease_expires_at IS NULL)", name="lease_whole"),
@@ -176,7 +146,7 @@ outputs = Table(
     Column("job_id", Id, ForeignKey(jobs.c.id, **OF_JOB), primary_key=True),
     Column("stage", Text, primary_key=True),
     Column("attempts", ARRAY(Integer), nullable=False, comment="which attempt won each unit of a done stage, in order"),
-    _one_of("stage", Stage),
+    one_of("stage", Stage),
 )
 
 workers = Table(
@@ -184,8 +154,8 @@ workers = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("protocol", SmallInteger, nullable=False),
-    _moment("started_at", nullable=False),
-    _moment("seen_at", nullable=False),
+    moment("started_at", nullable=False),
+    moment("seen_at", nullable=False),
 )
 
 events = Table(
@@ -195,7 +165,7 @@ events = Table(
     Column("sequence", Integer, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("data", JSON, nullable=False),
-    _moment("at", nullable=False),
+    moment("at", nullable=False),
 )
 
 artifacts = Table(
@@ -225,10 +195,10 @@ api_keys = Table(
     Column("name", Text, nullable=False),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("digest", LargeBinary, nullable=False, unique=True, comment="HMAC-SHA-256 of the secret under the pepper"),
-    _moment("created_at", nullable=False),
-    _moment("revoked_at"),
-    _moment("expires_at", comment="it is refused from then on"),
-    _moment("last_used_at", comment="to a minute"),
+    moment("created_at", nullable=False),
+    moment("revoked_at"),
+    moment("expires_at", comment="it is refused from then on"),
+    moment("last_used_at", comment="to a minute"),
     Index(None, "owner", "id"),
 )
 
@@ -244,9 +214,9 @@ uploads = Table(
     Column("sha256", Text, comment="as declared, or of what was sent whole"),
     Column("key", Text, comment="where its bytes are in the bucket; while it is open, where its parts will be"),
     Column("multipart_id", Text, comment="what the object store calls its parts"),
-    _moment("created_at", nullable=False),
-    _moment("used_at", nullable=False, comment="when it was begun, then finished, then given to a job"),
-    _one_of("state", UploadState),
+    moment("created_at", nullable=False),
+    moment("used_at", nullable=False, comment="when it was begun, then finished, then given to a job"),
+    one_of("state", UploadState),
     CheckConstraint("state <> 'ready' OR (key IS NOT NULL AND size_bytes IS NOT NULL)", name="whole_when_ready"),
     Index(None, "owner", "id"),
     Index(None, "used_at"),
@@ -262,16 +232,16 @@ webhook_endpoints = Table(
     Column("description", Text, nullable=False),
     Column("secret", LargeBinary, nullable=False, comment="encrypted under a key derived from the pepper"),
     Column("old_secret", LargeBinary, comment="the one before, also signed with until it expires"),
-    _moment("old_secret_expires_at"),
-    _moment("disabled_at"),
+    moment("old_secret_expires_at"),
+    moment("disabled_at"),
     Column("disabled_reason", Text),
-    _moment("failing_since", comment="of the first of the attempts that have failed since one succeeded"),
-    _moment("rests_until", comment="its first pending delivery is not attempted before"),
-    _moment("attempted_at"),
+    moment("failing_since", comment="of the first of the attempts that have failed since one succeeded"),
+    moment("rests_until", comment="its first pending delivery is not attempted before"),
+    moment("attempted_at"),
     Column("lease_token", Text, comment="of the process that delivers to it now"),
-    _moment("lease_expires_at"),
-    _moment("created_at", nullable=False),
-    _one_of("disabled_reason", DisabledReason),
+    moment("lease_expires_at"),
+    moment("created_at", nullable=False),
+    one_of("disabled_reason", DisabledReason),
     CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_for_a_reason"),
     CheckConstraint("(old_secret IS NULL) = (old_secret_expires_at IS NULL)", name="old_secret_expires"),
     CheckConstraint("(lease_token IS NULL) = (lease_expires_at IS NULL)", name="lease_whole"),
@@ -291,8 +261,8 @@ webhook_deliveries = Table(
     Column("state", Text, nullable=False, server_default=text("'pending'")),
     Column("n_attempts", Integer, nullable=False, server_default=text("0"), comment="since it was queued"),
     Column("attempts", JSONB, nullable=False, server_default=text("'[]'"), comment="the latest, oldest first"),
-    _moment("created_at", nullable=False),
-    _one_of("state", DeliveryState),
+    moment("created_at", nullable=False),
+    one_of("state", DeliveryState),
     Index("ix_webhook_deliveries_pending", "endpoint_id", "position", postgresql_where=text("state = 'pending'")),
     Index(None, "created_at"),
 )

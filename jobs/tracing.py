@@ -1,6 +1,7 @@
 """Traces by OpenTelemetry, where its own variables name a receiver; else nothing is done, and it need not be installed.
 
-One trace goes from the request that asked for a job to each unit of it: the job's row keeps the trace context.
+One trace goes from the request that asked for a job to each unit of it and to each webhook about it: the job's row
+keeps the trace context.
 """
 
 import os
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 RECEIVERS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 HEADER: Final = "traceparent"  # W3C Trace Context
 
-Kind = Literal["server", "consumer"]
+Kind = Literal["server", "consumer", "client"]
 Attributes = Mapping[str, str | int]
 
 _opened: list["TracerProvider"] = []  # at most one a process
@@ -80,8 +81,7 @@ def traced(name: str, kind: Kind, parent: str | None, attributes: Attributes) ->
 
     tracer = _opened[0].get_tracer("ddoq")
     context = TraceContextTextMapPropagator().extract({HEADER: parent} if parent else {})
-    span_kind = SpanKind.SERVER if kind == "server" else SpanKind.CONSUMER
-    span = tracer.start_span(name, context, span_kind, dict(attributes))
+    span = tracer.start_span(name, context, SpanKind[kind.upper()], dict(attributes))
     trace_id = f"{span.get_span_context().trace_id:032x}"
     # No exception is recorded: its text would go out unseen.
     with (

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from jobs.errors import PartError, SizeNeededError, UploadIncompleteError
 from jobs.records import Upload, UploadPart
+from jobs.upload_errors import PartError, SizeNeededError, UploadIncompleteError
 
 MEBIBYTE = 2**20
 LEAST_PART_BYTES = 8 * MEBIBYTE  # S3 takes 5 MiB at least, and memory holds a part

@@ -2,10 +2,10 @@
 
 from sqlalchemy import Connection, func, select
 
-from jobs.errors import TooManyUploadsError, UploadQuotaError, UploadTooLargeError
 from jobs.records import UploadState
 from jobs.settings import Settings
 from jobs.tables import uploads
+from jobs.upload_errors import TooManyUploadsError, UploadQuotaError, UploadTooLargeError
 
 COUNTING = 0x64646F75  # any number, the same in all processes: one request at a time counts the uploads of an owner
 

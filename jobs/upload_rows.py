@@ -4,9 +4,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from jobs.errors import UploadFinishedError, UploadNotFoundError
 from jobs.records import Upload, UploadState
 from jobs.tables import uploads
+from jobs.upload_errors import UploadFinishedError, UploadNotFoundError
 
 
 def find(connection: Connection, owner: str, upload_id: str, *, lock: bool = False) -> Upload:

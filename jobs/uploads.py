@@ -13,22 +13,22 @@ from typing import IO
 from sqlalchemy import Engine, delete, insert, select, update
 
 from jobs.artifacts import make_s3_client
-from jobs.errors import (
-    ChecksumError,
-    NoUploadUrlsError,
-    ObjectNotFoundError,
-    SizeNeededError,
-    UploadFinishedError,
-    UploadIncompleteError,
-    UploadInUseError,
-    UploadNotFoundError,
-)
+from jobs.errors import ObjectNotFoundError
 from jobs.ids import new_upload_id
 from jobs.multipart import PartStore, Writing
 from jobs.records import Upload, UploadPart, UploadState
 from jobs.rows import now
 from jobs.settings import Settings
 from jobs.tables import uploads
+from jobs.upload_errors import (
+    ChecksumError,
+    NoUploadUrlsError,
+    SizeNeededError,
+    UploadFinishedError,
+    UploadIncompleteError,
+    UploadInUseError,
+    UploadNotFoundError,
+)
 from jobs.upload_parts import part_bytes, require_whole
 from jobs.upload_quota import require_room
 from jobs.upload_rows import change, find, find_open, read_upload, require_open

@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, delete, func, insert, select, update
 
-from jobs.errors import DeliveryNotFoundError, WebhookDisabledError
 from jobs.outbox import MESSAGE_ID
 from jobs.rows import now
 from jobs.tables import webhook_deliveries as deliveries
 from jobs.tables import webhook_endpoints as endpoints
+from jobs.webhook_errors import DeliveryNotFoundError, WebhookDisabledError
 from jobs.webhook_records import PING, Attempt, Delivery, DeliveryState
 from jobs.webhooks import is_of, require_found
 

@@ -34,6 +34,7 @@ from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
 from jobs.claims import fixed
 from jobs.rows import now
+from jobs.tables import jobs
 from jobs.tables import webhook_deliveries as deliveries
 from jobs.tables import webhook_endpoints as endpoints
 from jobs.webhook_records import Attempt, DeliveryState, DisabledReason, Due
@@ -142,8 +143,9 @@ def _first_of(token: str) -> Any:
         .lateral("first")
     )
     old_secret = case((endpoints.c.old_secret_expires_at > now(), endpoints.c.old_secret)).label("old_secret")
-    held = select(first, endpoints.c.url, endpoints.c.secret, old_secret).select_from(endpoints.join(first, true()))
-    return held.where(endpoints.c.lease_token == token)
+    told = (endpoints.c.url, endpoints.c.secret, old_secret, jobs.c.traceparent)
+    held = endpoints.join(first, true()).outerjoin(jobs, jobs.c.id == first.c.job_id)
+    return select(first, *told).select_from(held).where(endpoints.c.lease_token == token)
 
 
 def _closing(due: Due, attempt: Attempt, state: DeliveryState, columns: Mapping[str, Any]) -> Any:
@@ -169,4 +171,5 @@ def _due(row: RowMapping, token: str) -> Due:
         data=row["data"],
         created_at=row["created_at"],
         n_attempts=row["n_attempts"],
+        traceparent=row["traceparent"],
     )

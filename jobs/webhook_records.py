@@ -82,7 +82,7 @@ class Due:
     """The right to deliver the first message of an endpoint's queue until the lease ends; `token` proves it.
 
     `n_attempts` is how many there were since it was queued. `secrets` are encrypted: the present one, then the one
-    before while it lives.
+    before while it lives. `traceparent` is the trace context of the request that asked for the job it tells of.
     """
 
     endpoint_id: str
@@ -94,3 +94,4 @@ class Due:
     data: Mapping[str, Any]
     created_at: datetime
     n_attempts: int
+    traceparent: str | None = None

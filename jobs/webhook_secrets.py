@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
-from jobs.errors import WebhookSecretError
+from jobs.webhook_errors import WebhookSecretError
 
 SECRET_BYTES = 32
 NONCE_BYTES = 12

@@ -6,7 +6,7 @@ import httpx
 
 from ddoq.errors import DdoqError
 from ddoq.guard import Rules, require_public
-from jobs.errors import WebhookUrlError
+from jobs.webhook_errors import WebhookUrlError
 
 PORTS = {"https": 443, "http": 80}
 

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, delete, func, insert, null, select, update
 
 from ddoq.guard import Rules
-from jobs.errors import TooManyWebhooksError, WebhookNotFoundError
 from jobs.ids import new_endpoint_id
 from jobs.rows import now
 from jobs.tables import webhook_endpoints as endpoints
+from jobs.webhook_errors import TooManyWebhooksError, WebhookNotFoundError
 from jobs.webhook_records import DisabledReason, Endpoint, JobEventType
 from jobs.webhook_secrets import Vault, new_secret, shown
 from jobs.webhook_urls import require_sendable

@@ -57,8 +57,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """Run a receiver on a free port."""
+def receiving(port: int = 0) -> Iterator[Receiver]:
+    """Run a receiver, on a free port if none is named."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -85,7 +85,7 @@ def receiving() -> Iterator[Receiver]:
         def handle_error(self, *_: object) -> None:  # a deliverer that was killed
             return
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
         receiver = Receiver(f"http://127.0.0.1:{server.server_port}/hook")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

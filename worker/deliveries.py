@@ -19,6 +19,7 @@ from jobs.logs import start_logs
 from jobs.metrics import serve_metrics
 from jobs.schema import make_engine
 from jobs.settings import Settings, load_settings
+from jobs.tracing import close_tracing, open_tracing, traced
 from jobs.webhook_queue import WebhookQueue
 from jobs.webhook_records import Attempt, Due
 from jobs.webhook_secrets import Vault
@@ -28,6 +29,7 @@ from worker.posting import ATTEMPT_SECONDS, post
 POLL_SECONDS = 0.5
 AWAY_SECONDS = 2.0  # until a database that does not answer is asked again
 THREADS = 16  # a lane
+ACCEPTED, REFUSED, UNANSWERED = OUTCOMES = ("accepted", "refused", "unanswered")
 
 log = logging.getLogger(__name__)
 
@@ -97,23 +99,37 @@ class Deliverer:
         return n_begun
 
     def _deliver(self, due: Due) -> None:
-        attempt, retry_after = post(due, self._vault, self._rules, self._seconds)
+        """Make one attempt; log, count and trace it."""
+        attributes: dict[str, str | int] = {
+            "ddoq.message_id": due.message_id,
+            "ddoq.endpoint_id": due.endpoint_id,
+            "ddoq.attempt": due.n_attempts + 1,
+        }
+        with traced(f"deliver {due.type}", "client", due.traceparent, attributes) as step:
+            attempt, retry_after = post(due, self._vault, self._rules, self._seconds)
+            outcome = _outcome(attempt)
+            step.tell(None, {"ddoq.outcome": outcome})
+            if outcome != "accepted":
+                step.fail(outcome)
         said = attempt.status or attempt.error
         log.info("%s to %s: %s in %.1f s", due.message_id, due.endpoint_id, said, attempt.seconds)
-        self._attempts.labels(_outcome(attempt)).inc()
+        self._attempts.labels(outcome).inc()
         if not self._queue.close(due, attempt, retry_after):
             log.warning("%s was no longer held when its attempt ended; it may come twice", due.endpoint_id)
 
 
 def make_counter(registry: CollectorRegistry) -> Counter:
-    """Count attempts by their outcome."""
-    return Counter("ddoq_webhook_attempts", "POSTs of webhooks.", ["outcome"], registry=registry)
+    """Count attempts by their outcome, each from zero on: the first of a series is no increase to Prometheus."""
+    attempts = Counter("ddoq_webhook_attempts", "POSTs of webhooks.", ["outcome"], registry=registry)
+    for outcome in OUTCOMES:
+        attempts.labels(outcome)
+    return attempts
 
 
 def _outcome(attempt: Attempt) -> str:
     if attempt.status is None:
-        return "unanswered"
-    return "accepted" if 200 <= attempt.status < 300 else "refused"
+        return UNANSWERED
+    return ACCEPTED if 200 <= attempt.status < 300 else REFUSED
 
 
 def make_deliverer(settings: Settings, registry: CollectorRegistry) -> Deliverer:
@@ -129,8 +145,10 @@ def main() -> None:
     start_logs(settings, "deliveries")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
+    open_tracing("ddoq-deliveries")
     serve_metrics(settings, registry)
     make_deliverer(settings, registry).run(ending.is_set)
+    close_tracing()
 
 
 if __name__ == "__main__":

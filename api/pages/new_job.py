@@ -5,6 +5,7 @@ import secrets
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from api.changing import submit
 from api.pages.drafts import Draft, new_draft, read_draft
 from api.pages.forms import Form, FormOf
 from api.pages.mistakes import explain
@@ -16,7 +17,6 @@ from api.plan_views import PlanView
 from api.planning import plan_job
 from api.problems import faults_of, write_problem
 from api.services import Services, Using
-from api.submitting import submit
 from ddoq.errors import DdoqError
 from jobs.records import Job
 from jobs.submitting import Idempotency

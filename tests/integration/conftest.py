@@ -15,6 +15,7 @@ from jobs.leases import Leases
 from jobs.records import Artifact, Claim
 from jobs.settings import Settings
 from tests.integration.browsing import Browser
+from tests.integration.live import serve
 from tests.job_steps import put_artifact
 
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "hint", "code", "request_id", "retryable", "errors"}
@@ -127,3 +128,15 @@ def wrong_in() -> Callable[[Any, int, str], str]:
         return "" if is_whole else f"not whole: {document}"
 
     return tell
+
+
+@pytest.fixture
+def service_url(app: FastAPI) -> Iterator[str]:
+    """The application as a server, for clients that speak HTTP themselves."""
+    with serve(app) as url:
+        yield url
+
+
+@pytest.fixture
+def anns_key(ann: dict[str, str]) -> str:
+    return ann["Authorization"].removeprefix("Bearer ")

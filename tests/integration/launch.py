@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from cli.client import Client
-from cli.main import open_client
+from cli.service import open_client
 from cli.up import READY
+from ddoq_client import Client
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Launched:
 
 
 def _command_of(process: psutil.Process) -> list[str]:
-    """Tell the command of a process, or nothing of one that has just ended."""
+    """Tell the command of a process, or nothing of one that ended since it was listed."""
     try:
         return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+    except psutil.NoSuchProcess:
         return []
 
 

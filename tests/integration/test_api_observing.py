@@ -2,13 +2,14 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, generate_latest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, func, select
 from starlette.testclient import TestClient
 
 from api.app import create_app
@@ -16,6 +17,8 @@ from api.services import Services
 from jobs.logs import FIELDS
 from jobs.metrics import DatabaseMetrics
 from jobs.records import Claim
+from jobs.settings import Settings
+from jobs.sweep import SWEEPING
 
 Headers = dict[str, str]
 
@@ -108,6 +111,18 @@ def test_a_database_that_is_away_is_told_of_and_hides_no_other_metric() -> None:
     registry.register(DatabaseMetrics(engine))
     assert registry.get_sample_value("ddoq_database_up") == 0
     engine.dispose()
+
+
+def test_a_sweep_is_counted_by_the_process_that_was_elected_for_it(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"sweep_seconds": 0.05}))
+    with TestClient(app):
+        while not value(app, "ddoq_sweeps_total"):
+            time.sleep(0.01)
+        with app.state.services.engine.begin() as election:
+            election.execute(select(func.pg_advisory_xact_lock(SWEEPING)))
+            before = value(app, "ddoq_sweeps_total")
+            time.sleep(0.5)  # of ten turns none is an election
+            assert value(app, "ddoq_sweeps_total") == before
 
 
 def test_metrics_are_not_on_the_public_port(client: TestClient) -> None:

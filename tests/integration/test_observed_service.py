@@ -5,6 +5,7 @@ One service runs for all tests here. It has a password for every server; users p
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from tests.conftest import Stack
 from tests.integration.launch import launch
 from tests.integration.otlp import Span, receiver
 from tests.pictures import members, write_zip
+from tests.promql import OF_PROMETHEUS, queries, shown
+from tests.receivers import LOOPBACK, receiving
 
 DATABASE_PASSWORD = "planted-database-password"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -60,6 +63,7 @@ def observed(stack: Stack) -> Iterator[Observed]:
     with (
         TemporaryDirectory(prefix="ddoq-test-", ignore_cleanup_errors=True) as name,
         receiver() as (url, spans, bodies),
+        receiving() as listening,
     ):
         folder = Path(name)
         database = stack.create_database().replace("postgres@", f"postgres:{DATABASE_PASSWORD}@")
@@ -69,6 +73,7 @@ def observed(stack: Stack) -> Iterator[Observed]:
             "DDOQ_LOG_LEVEL": "debug",
             "OTEL_EXPORTER_OTLP_ENDPOINT": url,
             "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "DDOQ_PRIVATE_NETWORKS": LOOPBACK,
         }
         with launch(folder, "--root", name, **variables) as launched, launched.client() as client:
             endpoint = Endpoint.model_validate_json(endpoint_file(folder).read_text())
@@ -77,6 +82,7 @@ def observed(stack: Stack) -> Iterator[Observed]:
             header = {"Authorization": f"Bearer {key}", "traceparent": f"00-{TRACE}-{SPAN}-01"}
             uri = write_zip(folder / "data.zip", members())
             with httpx.Client(base_url=endpoint.url, headers=header) as http:
+                hooks = [_listen(http, at) for at in (listening.url, "http://127.0.0.1:9/")]
                 job = http.post("/v1/jobs", json={"dataset": {"uri": uri}, **SMALL}).json()
                 missing = (folder / f"{stranger}-{WEBHOOK_SECRET}.zip").as_uri()
                 (folder / f"{stranger}-{WEBHOOK_SECRET}.zip").write_bytes(b"no archive")
@@ -91,6 +97,7 @@ def observed(stack: Stack) -> Iterator[Observed]:
                 *_, done = client.watch(job["id"])
                 assert done.status == "succeeded", done.error
                 *_, _ = client.watch(fails["id"])
+                _wait_for_attempts(http, hooks)
                 failed = http.get(f"/v1/jobs/{fails['id']}").json()
                 answers = [answer.text for answer in refused]
                 answers += [http.get(f"/v1/jobs/{one}/events").text for one in (job["id"], fails["id"])]
@@ -119,6 +126,18 @@ def observed(stack: Stack) -> Iterator[Observed]:
             spans=spans,
             bodies=bodies,
         )
+
+
+def _listen(http: httpx.Client, url: str) -> str:
+    """Add an endpoint that hears of success; answer the address of its deliveries."""
+    added = http.post("/v1/webhook-endpoints", json={"url": url, "events": ["job.succeeded"]}).json()
+    return f"/v1/webhook-endpoints/{added['id']}/deliveries"
+
+
+def _wait_for_attempts(http: httpx.Client, deliveries: list[str]) -> None:
+    for path in deliveries:
+        while not any(one["attempts"] for one in http.get(path).json()["data"]):
+            time.sleep(0.1)
 
 
 def _rows(database: str) -> str:
@@ -209,6 +228,21 @@ def test_the_api_shows_what_it_was_asked_and_what_the_database_knows(observed: O
     assert 'ddoq_jobs_ended_last_hour{state="succeeded"} 1.0' in shown
 
 
+def test_every_metric_of_a_rule_or_a_panel_is_one_that_the_service_shows(observed: Observed) -> None:
+    labels = shown([*observed.metrics.values()])
+    for query in queries():
+        read = {selected.metric for selected in query.selected} - OF_PROMETHEUS
+        assert read <= set(labels), query.where
+
+
+def test_every_label_of_a_rule_or_a_panel_is_one_that_its_metric_has(observed: Observed) -> None:
+    labels = shown([*observed.metrics.values()])
+    for query in queries():
+        for selected in query.selected:
+            if selected.metric not in OF_PROMETHEUS:
+                assert selected.labels <= labels[selected.metric], (query.where, selected.metric)
+
+
 def test_each_unit_is_a_step_below_the_request_that_asked_for_it(observed: Observed) -> None:
     submissions = [span for span in observed.spans if span.name == "POST /v1/jobs" and span.trace_id == TRACE]
     assert {span.parent_id for span in submissions} == {SPAN}
@@ -216,7 +250,16 @@ def test_each_unit_is_a_step_below_the_request_that_asked_for_it(observed: Obser
     assert {Stage(span.attributes["ddoq.stage"]) for span in units} == set(_stages())
     assert {span.trace_id for span in units} == {TRACE}
     assert {span.parent_id for span in units} <= {span.span_id for span in submissions}
-    assert {span.service for span in observed.spans} == {"ddoq-api", "ddoq-worker"}
+    assert {span.service for span in observed.spans} == {"ddoq-api", "ddoq-worker", "ddoq-deliveries"}
+
+
+def test_each_attempt_at_a_webhook_is_a_step_below_the_request_that_asked_for_the_job(observed: Observed) -> None:
+    submissions = {span.span_id for span in observed.spans if span.name == "POST /v1/jobs"}
+    attempts = [span for span in observed.spans if span.name == "deliver job.succeeded"]
+    assert {span.trace_id for span in attempts} == {TRACE}
+    assert {span.parent_id for span in attempts} <= submissions
+    outcomes = {(span.attributes["ddoq.outcome"], span.attributes.get("error.type")) for span in attempts}
+    assert outcomes == {("accepted", None), ("unanswered", "unanswered")}
 
 
 def test_a_step_that_failed_says_so(observed: Observed) -> None:

@@ -111,6 +111,42 @@ def test_who_tries_keys_is_slowed_down_but_not_who_has_one_at_the_same_address(
     assert client.get("/v1/jobs", headers=ann).status_code == 200
 
 
+def test_what_was_let_through_unasked_is_counted_with_the_next(rates: Rates, settings: Settings) -> None:
+    assert rates.take_late("reads", "ann", 600) is None  # nothing is known of ann yet
+    first = rates.take("reads", "ann", 600)
+    late = [rates.take_late("reads", "ann", 600) for _ in range(20)]
+    assert first
+    assert [rate.remaining for rate in late if rate] == [first.remaining - n for n in range(1, 21)]
+    with redis.Redis.from_url(settings.broker_url, decode_responses=True) as server:
+        before = float(str(server.get("ddoq:rate:reads:ann")))
+        rates._ask("reads", "ann", 600)
+        counted = (float(str(server.get("ddoq:rate:reads:ann"))) - before) / 100  # a request takes 100 ms of a window
+    assert counted == pytest.approx(21, abs=0.01)
+
+
+def test_a_process_lets_a_twentieth_of_a_limit_through_unasked_and_nothing_of_a_small_one(rates: Rates) -> None:
+    for limit, most in ((600, 30), (19, 0)):
+        rates.take("writes", f"owner-of-{limit}", limit)
+        taken = [rates.take_late("writes", f"owner-of-{limit}", limit) for _ in range(50)]
+        assert sum(rate is not None for rate in taken) == most
+
+
+def test_processes_that_let_requests_through_unasked_refuse_them_at_the_limit_together(settings: Settings) -> None:
+    several = [Rates(settings.broker_url, answer_seconds=10) for _ in range(3)]
+    allowed = sum(
+        bool((rate := each.take("reads", "ann", 200)) and rate.is_allowed) for _ in range(200) for each in several
+    )
+    for each in several:
+        each.close()
+    assert 200 <= allowed <= 200 + 3 * 10 + 10  # each process once a twentieth, and what the limit refills meanwhile
+
+
+def test_a_limit_that_nobody_reaches_is_counted_too(rates: Rates) -> None:
+    rate = rates.take("reads", "ann", 1_000_000_000)
+    assert rate
+    assert rate.is_allowed
+
+
 @pytest.mark.usefixtures("limited")
 def test_pages_count_against_the_limit_of_their_owner(client: TestClient, ann: dict[str, str]) -> None:
     browser = Browser(client)

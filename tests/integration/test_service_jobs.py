@@ -5,13 +5,13 @@ from pathlib import Path
 import httpx
 from safetensors.torch import save_file
 
-from cli.client import Client, Job
 from cli.folder import Endpoint, endpoint_file
 from ddoq.archive import load_archive
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from ddoq.networks import NetworkConfig, make_network
 from ddoq.seeds import stream
+from ddoq_client import Client, Job
 from tests.integration.launch import launch
 from tests.pictures import members, write_zip
 from tests.web import serve
@@ -45,9 +45,9 @@ def test_a_dataset_uploaded_or_not_is_encoded_and_a_prior_trained_once_and_a_swe
         assert kept_by(server_folder) == kept
         assert all(path.with_suffix(".used").exists() for path in kept)
         archives = {
-            file.name: load_archive(client.download(sweep.id, file, tmp_path)).labels.bincount().tolist()
-            for file in client.artifacts(sweep.id)
-            if file.name.endswith(".zip")
+            path.name: load_archive(path).labels.bincount().tolist()
+            for path in client.download(sweep.id, tmp_path)
+            if path.suffix == ".zip"
         }
     assert archives == {"ipc-3-archive.zip": [3, 3, 3], "ipc-2-archive.zip": [2, 2, 2]}
     assert {"ipc-3.accuracy.distilled.mean", "ipc-2.accuracy.distilled.mean"} <= set(sweep.figures)
@@ -99,8 +99,7 @@ def test_a_teachers_labels_come_with_the_archive(server_folder: Path, tmp_path: 
         launched.client() as client,
     ):
         job = finished(client, asked)
-        (archive,) = (file for file in client.artifacts(job.id) if file.name == "archive.zip")
-        loaded = load_archive(client.download(job.id, archive, tmp_path))
+        loaded = load_archive(*client.download(job.id, tmp_path, ["archive.zip"]))
         trained = {"kind": "train", "network": "convnet-3", "width": 8, "steps": 3}
         taught = finished(client, DistillConfig.model_validate(asked.model_dump() | {"teacher": trained}))
         peaks = peak_bytes(server_folder, job.id)

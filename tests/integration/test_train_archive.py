@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 import ddoq
@@ -23,6 +24,8 @@ from ddoq.distill import distill
 from ddoq.events import Stage
 from ddoq.generate import open_images
 from ddoq.latents import open_latents
+from ddoq.network_config import NetworkConfig
+from ddoq.networks import load_network
 from ddoq.training import Student, training_set
 from tests.pictures import access_to
 
@@ -116,6 +119,45 @@ def test_a_fresh_process_with_the_file_alone_trains_the_same_student(run: Run, t
     out = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, env=dict(os.environ))
     student = ddoq.train(run.archive, seed=1, device=CPU)
     assert json.loads(out.stdout.splitlines()[-1]) == [parameter.tolist() for parameter in student.parameters()]
+
+
+def ddoq_train(run: Run, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run `ddoq train` on the archive."""
+    command = [sys.executable, "-m", "cli.main", "train", str(run.archive), *options]
+    paths = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}, check=False
+    )
+
+
+def test_the_command_writes_the_student_of_the_report_with_what_is_needed_to_use_it(run: Run, tmp_path: Path) -> None:
+    ended = ddoq_train(run, tmp_path, "--json")
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert (told["network"], told["steps"], told["file"]) == ("convnet-3", 60, "student.safetensors")
+    assert told["reported"]["values"] == run.accuracies("convnet-3")
+    with safe_open(tmp_path / "student.safetensors", "pt") as file:
+        about, found = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    expected = ddoq.train(run.archive, device=CPU).network.state_dict()
+    assert all(torch.equal(found[name], weight) for name, weight in expected.items())
+    network = NetworkConfig(**json.loads(about["network"]))
+    assert load_network(tmp_path / "student.safetensors", network, 10, int(about["resolution"]))
+    assert json.loads(about["class_names"]) == [str(digit) for digit in range(10)]
+
+
+def test_the_command_says_that_an_archive_holds_no_test_images_and_what_the_report_says(
+    run: Run, tmp_path: Path
+) -> None:
+    said = ddoq_train(run, tmp_path, "--network", "cifar-resnet-20", "-o", "other.safetensors").stdout.splitlines()
+    mean = 100 * sum(run.accuracies("cifar-resnet-20")) / 2
+    assert (said[0], said[2]) == ("cifar-resnet-20, 60 steps", "other.safetensors")
+    assert f"students of this network {mean:.1f} ± " in said[1]
+
+
+def test_the_command_refuses_a_network_that_there_is_not_and_leaves_no_file(run: Run, tmp_path: Path) -> None:
+    ended = ddoq_train(run, tmp_path, "--network", "resnet-7")
+    assert (ended.returncode, ended.stderr.splitlines()[-1].startswith("Error: config.invalid: ")) == (2, True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_module_of_ones_own_learns_to_read(run: Run) -> None:

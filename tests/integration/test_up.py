@@ -6,9 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.client import Client, ClientError
+from cli.exits import CommandError
 from cli.folder import Endpoint, endpoint_file
 from ddoq.config import DatasetConfig, DistillConfig
+from ddoq_client import Client
 from jobs.settings import Settings
 from tests.integration.launch import command, environment, launch, wait_for_end
 
@@ -53,7 +54,7 @@ def test_jobs_and_the_api_key_survive_a_kill_and_a_restart(server_folder: Path) 
     with launch(server_folder) as launched:
         url = Endpoint.model_validate_json(endpoint_file(server_folder).read_text()).url
         with Client(url, key) as client:
-            assert client.get(job.id).id == job.id
+            assert client.job(job.id).id == job.id
 
 
 def test_a_worker_that_is_killed_is_started_again(server_folder: Path) -> None:
@@ -95,7 +96,7 @@ def test_secrets_can_be_read_by_nobody_else(server_folder: Path) -> None:
 def test_clients_do_not_look_for_a_service_that_has_ended(server_folder: Path) -> None:
     with launch(server_folder) as launched:
         pass
-    with pytest.raises(ClientError, match="no service runs on"):
+    with pytest.raises(CommandError, match="no service runs on"):
         launched.client()
 
 

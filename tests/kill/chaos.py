@@ -13,8 +13,8 @@ from threading import Event, Thread
 
 import click
 
-from cli.client import ClientError
 from ddoq.config import DistillConfig
+from ddoq_client import ServiceError
 from tests.kill.jobs import TEACHER, Jobs
 from tests.kill.mischief import Mischief
 from tests.kill.outside import outside
@@ -110,8 +110,8 @@ def _submit_all(
             try:
                 submitted[submit(service, config)] = config
                 break
-            except ClientError as error:
-                click.echo(f"not accepted: {error.message}", err=True)
+            except ServiceError as error:
+                click.echo(f"not accepted: {error}", err=True)
 
 
 if __name__ == "__main__":

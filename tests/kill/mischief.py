@@ -9,7 +9,7 @@ from threading import Thread
 
 import psutil
 
-from cli.client import ClientError
+from ddoq_client import ServiceError
 from tests.faults import Cutting, Failing, Refusing, Slow
 from tests.kill.watching import Service, parent_of, worker_process, workers
 
@@ -105,7 +105,7 @@ class Mischief:
         self.cancelled.add(job_id)
         try:
             self.service.client.cancel(job_id)
-        except ClientError:
+        except ServiceError:
             return
 
     def _victim(self) -> tuple[dict | None, psutil.Process | None]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import psutil
 import pytest
 
-from cli.client import ClientError
 from ddoq.events import Stage
+from ddoq_client import ServiceError
 from tests.faults import Slow
 from tests.kill.jobs import BATCH, Jobs
 from tests.kill.watching import Service, archive_sha256, asleep, assert_whole, submit, wait, workers
@@ -76,8 +76,8 @@ def cancel_twice(service: Service, job_id: str) -> None:
     """Cancel a job, and once more; refused where it ended by itself between our look and our call."""
     try:
         first, second = service.client.cancel(job_id), service.client.cancel(job_id)
-    except ClientError as error:
-        if ALREADY_ENDED not in error.message:
+    except ServiceError as error:
+        if ALREADY_ENDED not in str(error):
             raise
         return
     assert first.status in ("cancelling", "cancelled")
@@ -90,7 +90,7 @@ def assert_ended_as_asked(service: Service, job_id: str, sha256: tuple[str, ...]
     assert_whole(service, job_id)
     if status == "succeeded":
         assert archive_sha256(service, job_id) == sha256
-        with pytest.raises(ClientError, match=ALREADY_ENDED):
+        with pytest.raises(ServiceError, match=ALREADY_ENDED):
             service.client.cancel(job_id)
     else:
         assert status == "cancelled"

@@ -42,7 +42,7 @@ def test_a_job_that_is_submitted_while_the_broker_is_down_runs_when_it_is_back(s
     config = jobs.quick()
     with service.outside.without_broker():
         job_id = submit(service, config)
-        assert service.client.get(job_id).status == "queued"
+        assert service.client.job(job_id).status == "queued"
     assert_succeeded(service, job_id, jobs.sha256_undisturbed(config))
 
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import psutil
 
-from cli.client import Client, ClientError, Job
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
+from ddoq_client import Client, Job, ServiceError
 from tests.integration.launch import Launched, launch
 from tests.kill.outside import Outside
 
@@ -68,8 +68,8 @@ class Service:
 
         def look() -> Job | None:
             try:
-                job[:] = [self.client.get(job_id)]
-            except ClientError:
+                job[:] = [self.client.job(job_id)]
+            except ServiceError:
                 return None
             return job[0] if job[0].has_ended else None
 

@@ -187,6 +187,20 @@ def test_a_child_with_nothing_to_do_ends_and_another_takes_its_place(decoders):
         wait_until(lambda: all(is_gone(child.pid) for child in children()))
 
 
+@pytest.mark.parametrize("decoders", [Limits(idle_seconds=0.05)], indirect=True)
+def test_a_child_that_has_ended_for_idleness_is_gone_though_nobody_decodes(decoders):
+    decoders.decode([png(0, 0)], SIDE, "crop")
+    wait_until(lambda: not psutil.Process().children())
+
+
+def test_a_child_that_was_killed_while_idle_is_gone_though_nobody_decodes(decoders):
+    decoders.decode([png(0, 0)], SIDE, "crop")
+    (child,) = children()
+    child.kill()
+    wait_until(lambda: not psutil.pid_exists(child.pid))
+    assert there(decoders.decode([png(0, 1)], SIDE, "crop")[0]) == here(png(0, 1))
+
+
 def test_no_child_outlives_a_killed_parent(tmp_path):
     (tmp_path / "x.png").write_bytes(png(0, 0))
     command = [sys.executable, "-c", ORPHANED, str(tmp_path / "x.png")]

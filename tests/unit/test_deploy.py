@@ -4,21 +4,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from jobs.settings import Settings
-
 ROOT = Path(__file__).parents[2]
-COMPOSE = ROOT / "deploy" / "compose.yaml"
-SETTINGS = {f"DDOQ_{name.upper()}" for name in Settings.model_fields}
-REQUIRED = {f"DDOQ_{name.upper()}" for name, field in Settings.model_fields.items() if field.is_required()}
-
-
-def services() -> dict[str, dict[str, dict[str, str]]]:
-    found: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(COMPOSE.read_text())["services"]
-    return found
 
 
 def extras() -> dict[str, list[Requirement]]:
@@ -41,27 +30,6 @@ def packages_of(extra: str) -> set[str]:
 def pins() -> dict[str, Requirement]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
-
-
-@pytest.mark.parametrize("file", [COMPOSE, ROOT / "Dockerfile"])
-def test_every_variable_of_a_deployment_is_a_setting(file: Path) -> None:
-    assert set(re.findall(r"DDOQ_[A-Z0-9_]+", file.read_text())) <= SETTINGS
-
-
-@pytest.mark.parametrize("service", ["migrate", "api", "worker", "deliveries"])
-def test_every_setting_without_a_default_is_in_the_compose_file(service: str) -> None:
-    assert set(services()[service]["environment"]) >= REQUIRED
-
-
-@pytest.mark.parametrize("service", ["migrate", "api", "worker", "deliveries"])
-def test_the_compose_file_builds_targets_that_the_dockerfile_has(service: str) -> None:
-    targets = re.findall(r"^FROM .* AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert services()[service]["build"]["target"] in targets
-
-
-def test_the_images_do_not_run_as_root() -> None:
-    *_, api, worker = (ROOT / "Dockerfile").read_text().split("\nFROM ")
-    assert all("\nUSER 10001\n" in image for image in (api, worker))
 
 
 @pytest.mark.parametrize("extra", ["jobs", "api"])

@@ -2,17 +2,25 @@
 
 import gc
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
+import torch
 import webdataset
 from PIL import Image
+from torch import Tensor
 
+from ddoq.archive import DistilledArchive, load_archive
 from ddoq.dataset_config import DatasetConfig
 from ddoq.datasets import Dataset, open_dataset
+from ddoq.errors import ArchiveError
 from ddoq.events import ignore
+from ddoq.labels import SoftLabels
 from ddoq.package import package_all
+from ddoq.shards import write_shard
 from tests.finished import CLASSES, COUNTS, SIDE, finish
 from tests.pictures import access_to, png, write_folder
 
@@ -128,3 +136,87 @@ def test_our_archive_is_itself_a_dataset(archive):
     dataset = opened(archive, test_share=0.5)
     assert dataset.class_names == CLASSES
     assert dataset.counts == {"train": (1, 3, 2), "test": (1, 2, 1)}
+
+
+LOGITS = torch.randn(sum(COUNTS), len(CLASSES), generator=torch.Generator().manual_seed(0)).half()
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """An archive whose images have a teacher's logits."""
+    folder = tmp_path_factory.mktemp("labelled")
+    contents = finish(folder / "stages")[0].contents()
+    package_all([replace(contents, soft_labels=SoftLabels(LOGITS, ()))], folder, ignore)
+    return folder / "archive.zip"
+
+
+def samples_of(shard: Path) -> list[dict[str, Any]]:
+    """Let the library decode the samples of a shard, as whoever trains on them would."""
+    return list(webdataset.WebDataset(str(shard), shardshuffle=False).decode("rgb8"))
+
+
+def stacked(samples: list[dict[str, Any]]) -> Tensor:
+    return torch.stack([torch.from_numpy(sample["png"].copy()).permute(2, 0, 1) for sample in samples])
+
+
+def is_as_archived(samples: list[dict[str, Any]], archive: DistilledArchive) -> bool:
+    weights = torch.tensor([sample["json"]["weight"] for sample in samples])
+    labels = torch.tensor([sample["cls"] for sample in samples])
+    named = [sample["json"]["class"] for sample in samples] == [archive.class_names[label] for label in labels]
+    same = zip((stacked(samples), labels, weights), (archive.images, archive.labels, archive.weights), strict=True)
+    return named and all(torch.equal(theirs, ours) for theirs, ours in same)
+
+
+def test_the_webdataset_library_reads_our_shard_as_it_is(archive, tmp_path):
+    write_shard(archive, tmp_path / "train.tar")
+    samples = samples_of(tmp_path / "train.tar")
+    assert is_as_archived(samples, load_archive(archive))
+    assert len({sample["__key__"] for sample in samples}) == sum(COUNTS)
+    assert not any("npy" in sample for sample in samples)
+
+
+def test_a_teachers_logits_are_in_the_shard_to_the_bit(labelled, tmp_path):
+    write_shard(labelled, tmp_path / "train.tar")
+    samples = samples_of(tmp_path / "train.tar")
+    assert is_as_archived(samples, load_archive(labelled))
+    assert torch.equal(torch.stack([torch.from_numpy(sample["npy"]) for sample in samples]), LOGITS)
+
+
+def test_samples_of_our_shard_are_shuffled_by_the_webdataset_library(archive, tmp_path):
+    write_shard(archive, tmp_path / "train.tar")
+    dataset = webdataset.WebDataset(str(tmp_path / "train.tar"), shardshuffle=False).shuffle(1000, seed=1)
+    loader = webdataset.WebLoader(dataset.decode("torchrgb").to_tuple("png", "cls", "json"), batch_size=None)
+    seen = [(image.shape, label, about["weight"]) for image, label, about in loader]
+    expected = load_archive(archive)
+    labels = [label for _, label, _ in seen]
+    assert labels != expected.labels.tolist()
+    assert sorted(labels) == expected.labels.tolist()
+    assert {shape for shape, _, _ in seen} == {(3, SIDE, SIDE)}
+    assert torch.tensor([weight for *_, weight in seen]).sum() == pytest.approx(sum(COUNTS))
+
+
+def test_the_datasets_library_loads_our_shard_as_it_is(archive, tmp_path):
+    write_shard(archive, tmp_path / "train.tar")
+    rows = load(tmp_path, "webdataset", data_files=str(tmp_path / "train.tar"), split="train")
+    assert rows["cls"][:] == load_archive(archive).labels.tolist()
+    assert [row["json"]["class"] for row in rows] == [CLASSES[label] for label in rows["cls"]]
+
+
+def test_our_shard_is_itself_a_dataset(archive, tmp_path):
+    write_shard(archive, tmp_path / "train.tar")
+    dataset = opened(tmp_path / "train.tar", label_names=CLASSES, test_share=0.5)
+    assert dataset.class_names == CLASSES
+    assert dataset.counts == {"train": (1, 3, 2), "test": (1, 2, 1)}
+
+
+def test_one_archive_makes_one_shard_to_the_byte(labelled, tmp_path):
+    for name in ("first", "second"):
+        write_shard(labelled, tmp_path / f"{name}.tar")
+    assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
+
+
+def test_no_shard_is_made_of_what_is_not_an_archive(tmp_path):
+    (tmp_path / "archive.zip").write_bytes(b"not a zip")
+    with pytest.raises(ArchiveError):
+        write_shard(tmp_path / "archive.zip", tmp_path / "train.tar")
+    assert not (tmp_path / "train.tar").exists()

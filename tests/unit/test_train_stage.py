@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from ddoq.blocks import block_folder, left_to_do
 from ddoq.caches import FolderCache
 from ddoq.codebooks import open_codebooks
-from ddoq.contender_names import contender_names
+from ddoq.contender_names import contender_names, n_train_blocks
 from ddoq.contenders import gather_contenders, stream_test
 from ddoq.errors import BadImagesError, ConfigError
 from ddoq.evaluate import evaluate, plan_for
@@ -25,7 +25,7 @@ from ddoq.stages import run_stage
 from ddoq.student_pool import Lesson, alone_on_cores, train_all
 from ddoq.students import train
 from ddoq.threads import one_core
-from ddoq.train_stage import join_train, n_train_blocks, train_blocks
+from ddoq.train_stage import join_train, train_blocks
 from ddoq.trained import TrainedManifest, load_students, open_trained, save_student
 from tests.finished import config_of
 from tests.pictures import access_to, members, write_folder

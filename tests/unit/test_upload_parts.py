@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.errors import PartError, SizeNeededError, UploadIncompleteError
 from jobs.records import Upload, UploadPart, UploadState
 from jobs.settings import MOST_UPLOAD_BYTES
+from jobs.upload_errors import PartError, SizeNeededError, UploadIncompleteError
 from jobs.upload_parts import LEAST_PART_BYTES, MOST_PARTS, n_parts, part_bytes, part_size, require_whole
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from jobs.errors import WebhookSecretError
+from jobs.webhook_errors import WebhookSecretError
 from jobs.webhook_secrets import Vault, new_secret, shown, sign
 
 VAULT = Vault(SecretStr("a pepper for the tests"))

@@ -3,7 +3,7 @@
 import pytest
 
 from ddoq.guard import Rules
-from jobs.errors import WebhookUrlError
+from jobs.webhook_errors import WebhookUrlError
 from jobs.webhook_urls import require_sendable
 
 NAMES = {

@@ -10,11 +10,11 @@ from ddoq.config import DatasetConfig, DistillConfig
 from ddoq.errors import DatasetNotFoundError
 from ddoq.sources import Access, LocalFile, StoredObject, open_source
 from jobs.artifacts import ObjectStore, make_s3_client
-from jobs.errors import UploadFinishedError, UploadNotFoundError
 from jobs.orphans import OrphanScanner
 from jobs.records import Upload, UploadState
 from jobs.settings import Settings
 from jobs.store import JobFilter, Store
+from jobs.upload_errors import UploadFinishedError, UploadNotFoundError
 from jobs.uploads import NewUpload, Uploads, open_uploads
 from tests.integration.store.test_orphans import AgedStore
 

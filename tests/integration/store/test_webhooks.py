@@ -12,14 +12,15 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from cli.servers import free_port
 from ddoq.events import Stage
 from ddoq.guard import Rules
 from jobs.leases import Leases
 from jobs.options import JobOptions
-from jobs.records import Failure
+from jobs.records import Failure, JobState
 from jobs.rows import lock_job, move
 from jobs.settings import Settings
-from jobs.states import EventKind, JobState
+from jobs.states import EventKind
 from jobs.store import Store
 from jobs.sweep import Sweeper
 from jobs.webhook_deliveries import Deliveries
@@ -217,7 +218,7 @@ def test_ids_and_places_have_one_order_however_many_jobs_move_at_once(
     assert found == sorted(found)
 
 
-def test_a_receiver_that_is_down_for_an_hour_gets_every_webhook_in_order_and_signed(
+def test_a_receiver_that_refuses_for_an_hour_gets_every_webhook_in_order_and_signed(
     engine: Engine,
     store: Store,
     leases: Leases,
@@ -243,6 +244,29 @@ def test_a_receiver_that_is_down_for_an_hour_gets_every_webhook_in_order_and_sig
     assert receiver.ids[4:] == [delivery.message_id for delivery in all_of(deliveries, endpoint)]
     assert receiver.ids == sorted(receiver.ids)
     told = [one.verified(secret) for one in receiver.received[4:]]
+    assert [(one["type"], one["data"]["job_id"]) for one in told] == [
+        (event, job.id) for job in jobs for event in ("job.started", "job.succeeded")
+    ]
+
+
+def test_a_receiver_that_is_not_there_for_an_hour_gets_every_webhook_once_in_order_and_signed(
+    engine: Engine, store: Store, leases: Leases, webhooks: Webhooks, deliveries: Deliveries, deliverer: Hurried
+) -> None:
+    port = free_port()
+    endpoint, secret = listen(webhooks, f"http://127.0.0.1:{port}/hook")
+    jobs = [succeed(store, leases) for _ in range(3)]
+    for n in range(1, 5):  # at once, then 5 seconds, 5 minutes and 30 minutes later; the next is due in two hours
+        deliverer.until(lambda n=n: len(all_of(deliveries, endpoint)[0].attempts) == n)
+        if n < 4:
+            set_endpoints(engine, f"rests_until = rests_until - interval '{RETRY_SECONDS[n - 1] * 1.2} seconds'")
+    with receiving(port) as back:
+        set_endpoints(engine, f"rests_until = rests_until - interval '{RETRY_SECONDS[3] * 1.2} seconds'")
+        deliverer.until(lambda: set(states(deliveries, endpoint)) == {DeliveryState.DELIVERED})
+    first, *others = all_of(deliveries, endpoint)
+    assert [attempt.status for attempt in first.attempts] == [None] * 4 + [204]
+    assert {len(delivery.attempts) for delivery in others} == {1}
+    assert back.ids == sorted(back.ids) == [first.message_id, *(delivery.message_id for delivery in others)]
+    told = [one.verified(secret) for one in back.received]
     assert [(one["type"], one["data"]["job_id"]) for one in told] == [
         (event, job.id) for job in jobs for event in ("job.started", "job.succeeded")
     ]

@@ -1,0 +1,61 @@
+"""What is shown while something runs, and of accuracies at the end."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from cli.progress import StageBars, StageLines, accuracy_lines
+from ddoq.events import Event, Stage
+
+
+def test_bars_show_how_far_each_stage_is_in_the_order_of_the_flow() -> None:
+    screen = io.StringIO()
+    with StageBars([Stage.READ, Stage.ENCODE], Console(file=screen, force_terminal=True, width=100)) as bars:
+        bars.on_event(Event(Stage.READ, 3, 3))
+        bars.on_event(Event(Stage.ENCODE, 4, 10))
+    *_, read, encode = (line for line in screen.getvalue().splitlines() if "read" in line or "encode" in line)
+    assert ("3/3" in read, "4/10" in encode) == (True, True)
+
+
+def test_lines_say_once_that_a_stage_has_begun_and_once_that_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = StageLines()
+    for done, total in ((0, 0), (1, 1200), (700, 1200), (1200, 1200), (1200, 1200)):
+        lines.on_event(Event(Stage.ENCODE, done, total))
+    assert capsys.readouterr().err == "encode begins, 1,200 to do\nencode done\n"
+
+
+def test_accuracies_are_listed_the_best_first() -> None:
+    figures = {
+        "accuracy.random real.mean": 0.7,
+        "accuracy.random real.deviation": 0.02,
+        "accuracy.distilled.mean": 0.85,
+        "accuracy.distilled.deviation": 0.01,
+        "distortion": 3.0,
+    }
+    assert [line.split()[0] for line in accuracy_lines(figures).splitlines()] == ["contender", "distilled", "random"]
+
+
+def test_where_nothing_was_evaluated_that_is_said() -> None:
+    assert accuracy_lines({"distortion": 3.0}) == "no accuracies: evaluation is none, so no student was trained"
+
+
+def test_accuracies_of_a_sweep_are_listed_by_budget() -> None:
+    figures = {
+        f"{budget}.accuracy.{contender}.{value}": 0.5
+        for budget in ("ipc-10", "ipc-50")
+        for contender in ("distilled", "random real")
+        for value in ("mean", "deviation")
+    }
+    heads = [block.split()[0] for block in accuracy_lines(figures).split("\n\n")]
+    assert heads == ["ipc-10", "ipc-50"]
+
+
+def test_accuracies_of_several_networks_are_listed_by_network() -> None:
+    figures = {
+        f"ipc-10.{place}.distilled.{value}": 0.5
+        for place in ("accuracy", "accuracy_by_network.convnet-3", "accuracy_by_network.resnet-18")
+        for value in ("mean", "deviation")
+    }
+    heads = [block.split("  ")[0] for block in accuracy_lines(figures).split("\n\n")]
+    assert heads == ["ipc-10 convnet-3", "ipc-10 resnet-18"]
