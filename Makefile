@@ -38,6 +38,13 @@ test: $(READY) ## run the tests
 test-image: $(READY) ## run the build steps of the Dockerfile without an engine, and a job on what they make; minutes
 	OMP_NUM_THREADS=1 $(RUN)/pytest -m image tests/image
 
+.PHONY: test-page
+test-page: $(READY) ## drive the web page with Chromium, which Debian's package installs where root asks
+	command -v chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
+		&& apt-get update && apt-get install --yes --no-install-recommends chromium; } \
+		|| { echo "install Chromium first: apt-get install chromium" >&2; exit 1; }
+	OMP_NUM_THREADS=1 $(RUN)/pytest -m page tests/page
+
 .PHONY: chaos
 chaos: $(READY) ## break a service of four workers for MINUTES (30) and account for each of JOBS (300)
 	OMP_NUM_THREADS=1 $(RUN)/python -m tests.kill.chaos --minutes $(or $(MINUTES),30) --jobs $(or $(JOBS),300) $(OPTIONS)

@@ -50,19 +50,20 @@ class Draft:
         return request
 
     def _put(self, given: Input, made: dict[str, Any]) -> Iterator[Fault]:
-        """Put into the request what was given, unless that is the default."""
+        """Put into the request what was given, unless that is the default; of what is needed, at least the group."""
         text = self.texts[given.name].strip()
         try:
             value = read_text(given, text)
         except ValueError as error:
             yield Fault(f"/{given.name.replace('.', '/')}", "text", str(error))
             return
-        is_left_out = value == given.default and not given.switches
-        if not is_left_out and (text or given.kind == "switch"):
+        is_default = value == given.default and not given.switches
+        is_given = not is_default and (bool(text) or given.kind == "switch")
+        if is_given or given.is_required:
             *groups, last = given.name.split(".")
             for name in groups:
                 made = made.setdefault(name, {})
-            made[last] = value
+            made.update({last: value} if is_given else {})
 
 
 def new_draft() -> Draft:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.pages.schema import Section
-from api.problem_shapes import Problem
+from api.problem_shapes import FaultView, Problem
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Refusal:
 def explain(problem: Problem, shown: Sequence[Section]) -> Refusal:
     """Say where in the form each fault of a problem lies; without any, the problem itself is the mistake."""
     labels = {given.name: _label(section, given.label) for section in shown for given in section.inputs}
-    mistakes = tuple(_mistake(fault.pointer, fault.message, labels) for fault in problem.errors)
+    mistakes = tuple(_mistake(fault, labels) for fault in problem.errors)
     beside: dict[str, tuple[str, ...]] = {}
     for mistake in mistakes:
         if mistake.name:
@@ -37,9 +37,9 @@ def explain(problem: Problem, shown: Sequence[Section]) -> Refusal:
     return Refusal(problem.code, problem.hint, mistakes or (Mistake(None, "", problem.detail),), beside)
 
 
-def _mistake(pointer: str, message: str, labels: Mapping[str, str]) -> Mistake:
-    name = _nearest(pointer, labels)
-    return Mistake(name, labels[name] if name else "", _sentence(message))
+def _mistake(fault: FaultView, labels: Mapping[str, str]) -> Mistake:
+    name = _nearest(fault.pointer, labels)
+    return Mistake(name, labels[name] if name else "", _sentence(fault))
 
 
 def _nearest(pointer: str, names: Collection[str]) -> str | None:
@@ -58,6 +58,6 @@ def _label(section: Section, label: str) -> str:
     return label if section.name in {"", "dataset", "job"} else f"{section.title}: {label[0].lower()}{label[1:]}"
 
 
-def _sentence(message: str) -> str:
-    """Leave out what the model's library puts before our own sentences."""
-    return message.removeprefix("Value error, ")
+def _sentence(fault: FaultView) -> str:
+    """Say what the model's library says in its own words in ours, and leave out what it puts before ours."""
+    return "This is needed." if fault.code == "missing" else fault.message.removeprefix("Value error, ")

@@ -258,7 +258,7 @@ def test_a_failure_comes_first_with_its_hint_and_code(place: Place) -> None:
     text = text_of(page)
     assert job.failure
     assert text.index(job.failure.message) < text.index("Stages")
-    assert "What to do:" in text
+    assert "What to do: Lower images_per_class , or leave the class out." in text
     assert job.failure.code in text
     assert 'role="alert"' in page.text
 

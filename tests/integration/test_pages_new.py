@@ -87,6 +87,12 @@ def test_mistakes_stand_beside_their_fields_and_all_that_was_filled_in_is_kept(
     assert anns_jobs(services) == []
 
 
+def test_a_dataset_that_nobody_named_is_asked_for_beside_its_field(anns: Browser) -> None:
+    page = fill(anns, "start", "")
+    assert (page.status_code, text_of(page).count("This is needed.")) == (422, 2)
+    assert re.search(r'name="dataset\.uri"[^>]* aria-invalid="true"', page.text)
+
+
 def test_what_is_refused_of_the_dataset_stands_beside_its_address(anns: Browser, flowers: str) -> None:
     page = fill(anns, "plan", f"{flowers}.gone")
     assert page.status_code == 422
