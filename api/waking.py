@@ -12,7 +12,7 @@ from jobs.calling import call_workers
 from jobs.errors import QueueUnavailableError
 from jobs.queue import Queue
 
-PAUSE_SECONDS = 0.1  # between two looks: those who come meanwhile share the next
+PAUSE_SECONDS = 0.5  # between two looks: those who come meanwhile share the next
 
 log = logging.getLogger(__name__)
 
