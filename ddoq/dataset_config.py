@@ -43,9 +43,9 @@ class DatasetConfig(Group):
     uri: str = Field(
         min_length=1,
         max_length=2048,
-        description="`file://` or `s3://` address of a folder, an archive (zip, tar, tar.gz, tar.zst) or a Parquet "
-        "file: class folders, images with a CSV, WebDataset shards or Parquet. `train` and `test` folders (or file "
-        "names) above the classes are the splits.",
+        description="Address (`file://`, `s3://`, `https://`, `hf://` or `upload://`) of a folder, an archive (zip, "
+        "tar, tar.gz, tar.zst) or a Parquet file: class folders, images with a CSV, WebDataset shards or Parquet. "
+        "`train` and `test` folders (or file names) above the classes are the splits.",
     )
     format: Literal["auto"] | Format = Field(
         "auto",

@@ -108,7 +108,8 @@ def _estimate(stage: Stage, past: Sequence[_Past], findings: Findings, n_at_once
     if stage in SCALED and longest.n_pieces:
         n_images = sum(findings.listed.n_train) if stage is Stage.ENCODE else sum(findings.n_images.values())
         an_image = longest.unit_seconds / longest.n_pieces
-        basis = f"{an_image:.3g} s an image in the longest of {alike}, for {n_images} images on {n_at_once} workers"
+        workers = "one worker" if n_at_once == 1 else f"{n_at_once} workers"
+        basis = f"{an_image:.3g} s an image in the longest of {alike}, for {n_images} images on {workers}"
         return Estimate(round(an_image * n_images / n_at_once, 3), peak, basis)
     if stage in CACHED:
         return Estimate(round(longest.seconds, 3), peak, f"the longest of {alike}; not scaled")
