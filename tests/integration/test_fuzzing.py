@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -83,6 +84,7 @@ def test_links_lead_through_the_life_of_a_job(
 
 def fuzz(live: str, headers: dict[str, str], config: Path, *options: str) -> None:
     """Let schemathesis send requests; it must have nothing to say against the answers."""
+    httpx.get(f"{live}/openapi.json", timeout=120).raise_for_status()  # made once, and that may take a while
     run = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", f"{live}/openapi.json"]
     given = [f"--header={name}:{value}" for name, value in headers.items()]
     answer = subprocess.run([*run, *options, *given], check=False, cwd=config.parent, capture_output=True, text=True)
