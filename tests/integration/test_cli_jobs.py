@@ -89,6 +89,11 @@ def test_a_key_that_is_wrong_and_a_key_without_the_scope_are_told(
     assert (refused.returncode, "auth.scope" in refused.stderr) == (Exit.KEY_REJECTED, True)
 
 
+def hear_interrupts() -> None:
+    """Undo what a shell does to what it starts in the background: the tests may be that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_the_watching_and_not_the_job(
     ddoq: Command, service_url: str, anns_key: str, tmp_path: Path
 ) -> None:
@@ -96,7 +101,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(
     paths = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
     surroundings = environment(DDOQ_URL=service_url, DDOQ_API_KEY=anns_key, PYTHONPATH=paths)
     command = [sys.executable, "-m", "cli.main", "watch", job["id"], "--json"]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": hear_interrupts}
     with subprocess.Popen(command, text=True, env=surroundings, cwd=tmp_path, **streams) as watching:  # type: ignore[call-overload]
         assert json.loads(watching.stdout.readline())["status"] == "queued"
         watching.send_signal(signal.SIGINT)

@@ -40,7 +40,7 @@ def test_it_starts_on_an_empty_volume_and_the_bucket_is_made(tmp_path: Path, emp
             f"DDOQ_{name.upper()}": str(value) for name, value in settings.model_dump().items() if name in NAMED
         }
         result = CliRunner().invoke(main, ["bucket", "ensure"], env={**variables, **_secrets(settings)})
-        assert (result.exit_code, result.output) == (0, "")
+        assert (result.exit_code, result.output) == (0, f"the bucket {settings.s3_bucket} is there\n")
         assert ObjectStore(make_s3_client(settings), settings.s3_bucket).is_ready()
         assert (tmp_path / "buckets" / settings.s3_bucket).is_dir()
     finally:

@@ -102,10 +102,7 @@ def observed(stack: Stack) -> Iterator[Observed]:
                 answers = [answer.text for answer in refused]
                 answers += [http.get(f"/v1/jobs/{one}/events").text for one in (job["id"], fails["id"])]
                 answers.append(json.dumps(failed["error"]))
-            files = {
-                file.name: client.download(job["id"], file, folder / "down").read_bytes()
-                for file in client.artifacts(job["id"])
-            }
+            files = {path.name: path.read_bytes() for path in client.download(job["id"], folder / "down")}
             metrics = {name: httpx.get(at).text for name, at in endpoint.metrics.items()}
         secrets = Secrets.model_validate_json((folder / "secrets.json").read_text())
         yield Observed(

@@ -82,7 +82,7 @@ def visit(chromium: "Browser", place: Place) -> Iterator[Callable[..., Visitor]]
     from playwright.sync_api import expect
 
     expect.set_options(timeout=PATIENCE_MS)
-    pictures = os.environ.get("DDOQ_SCREENSHOTS")
+    pictures = os.environ.get("SCREENSHOTS")
     traffic, contexts = Traffic(), []
 
     def open_browser(**options: object) -> Visitor:

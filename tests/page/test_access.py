@@ -1,4 +1,4 @@
-"""Every page under axe, in light and in dark; a picture of each where DDOQ_SCREENSHOTS names a folder."""
+"""Every page under axe, in light and in dark; a picture of each where SCREENSHOTS names a folder."""
 
 from collections.abc import Callable
 
