@@ -1,11 +1,10 @@
 """Jobs as they are answered. What has ended stays as it is, so it is made once and kept."""
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from api.shapes import show_job, tag_of
+from jobs.kept import Kept
 from jobs.records import Job, Version
 from jobs.states import TERMINAL
 from jobs.store import JobFilter, Store
@@ -40,10 +39,7 @@ class ShownJobs:
 
     def __init__(self, store: Store, most_bytes: int = MOST_BYTES) -> None:
         self._store = store
-        self._most_bytes = most_bytes
-        self._n_bytes = 0
-        self._kept: OrderedDict[str, tuple[Version, Shown]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: Kept[tuple[Version, Shown]] = Kept(most_bytes)
 
     def get(self, owner: str, job_id: str) -> Shown:
         """Show a job; raises what `Store.get` does."""
@@ -67,23 +63,10 @@ class ShownJobs:
         return [found[version.job_id] for version in versions if version.job_id in found], last
 
     def _find(self, version: Version) -> Shown | None:
-        with self._lock:
-            kept = self._kept.get(version.job_id)
-            if kept is None or kept[0] != version:
-                return None
-            self._kept.move_to_end(version.job_id)
-            return kept[1]
+        kept = self._kept.get(version.job_id)
+        return kept[1] if kept and kept[0] == version else None
 
     def _keep(self, version: Version, found: Shown) -> None:
         """Keep what the job is answered with while it has this version, if that is its last but for its expiry."""
-        if version.state not in TERMINAL:
-            return
-        with self._lock:
-            self._n_bytes += len(found.body) - self._size(self._kept.pop(version.job_id, None))
-            self._kept[version.job_id] = version, found
-            while self._n_bytes > self._most_bytes:
-                self._n_bytes -= self._size(self._kept.popitem(last=False)[1])
-
-    @staticmethod
-    def _size(kept: tuple[Version, Shown] | None) -> int:
-        return len(kept[1].body) if kept else 0
+        if version.state in TERMINAL:
+            self._kept.put(version.job_id, len(found.body), (version, found))
