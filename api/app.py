@@ -1,5 +1,6 @@
 """The application: routes, errors and the sweep, put together. Loads no torch."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -60,6 +61,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     metrics: ApiMetrics = app.state.metrics
     load_templates()
+    gc.collect()
+    gc.freeze()  # what was imported stays: to look through it for garbage again and again is a sixth of a request
     with sweeping(services, metrics.sweeps.inc), services.waker.running():
         yield
     services.engine.dispose()

@@ -12,9 +12,10 @@ from api.errors import BodyTooLargeError, ContentTypeError, Fault, InvalidReques
 from api.problems import summarise
 
 MAX_BODY_BYTES = 1024 * 1024
+NUL = rb"\u0000"  # as JSON writes it; raw it is no JSON
 
 _KINDS: Mapping[type, str] = {
-    bool: "boolean",  # before int, which it is too
+    bool: "boolean",
     int: "number",
     float: "number",
     str: "string",
@@ -48,10 +49,7 @@ def parse(model: type[Model], body: bytes) -> Model:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise NotJsonError(f"the body is not JSON: {error}") from None
-    faults = [
-        Fault(pointer, "nul_character", "texts must not hold the character U+0000") for pointer in _nuls(value, "")
-    ]
-    if faults:
+    if faults := _nuls(value, "") if NUL in body else []:
         raise InvalidRequestError(summarise(faults), faults)
     try:
         found = model.model_validate_json(body)
@@ -81,13 +79,14 @@ async def _read_at_most(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _nuls(value: Any, pointer: str) -> list[str]:
+def _nuls(value: Any, pointer: str) -> list[Fault]:
     """Find the texts that neither PostgreSQL nor a file system can hold."""
+    fault = Fault(pointer, "nul_character", "texts must not hold the character U+0000")
     if isinstance(value, str):
-        return [pointer] if "\0" in value else []
+        return [fault] if "\0" in value else []
     if isinstance(value, dict):
         inside = [found for key, item in value.items() for found in _nuls(item, _below(pointer, key))]
-        return inside + ([pointer] if any("\0" in key for key in value) else [])
+        return inside + ([fault] if any("\0" in key for key in value) else [])
     if isinstance(value, list):
         return [found for index, item in enumerate(value) for found in _nuls(item, _below(pointer, index))]
     return []
@@ -95,18 +94,14 @@ def _nuls(value: Any, pointer: str) -> list[str]:
 
 def _mistaken(given: Any, taken: Any, pointer: str) -> Iterator[tuple[str, str]]:
     """Find what was taken for another type, as `true` for 1: the description of the API allows no such thing."""
-    if isinstance(given, dict) and isinstance(taken, dict):
+    if (kind := _KINDS[type(given)]) != (wanted := _KINDS[type(taken)]):
+        yield pointer, f"is a {kind}; send a {wanted}"
+    elif kind == "object":
         for key in given.keys() & taken.keys():
             yield from _mistaken(given[key], taken[key], _below(pointer, key))
-    elif isinstance(given, list) and isinstance(taken, list):
+    elif kind == "list":
         for index, pair in enumerate(zip(given, taken, strict=False)):
             yield from _mistaken(*pair, _below(pointer, index))
-    elif (kind := _kind(given)) != (wanted := _kind(taken)):
-        yield pointer, f"is a {kind}; send a {wanted}"
-
-
-def _kind(value: Any) -> str:
-    return next(name for kind, name in _KINDS.items() if isinstance(value, kind))
 
 
 def _fault(found: ErrorDetails, body: Any) -> Fault:

@@ -3,15 +3,16 @@
 import math
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, select, text, true
+from sqlalchemy import ColumnElement, Connection, func, or_, select, text, true
 
+from jobs.columns import fixed
 from jobs.errors import QueueFullError
 from jobs.records import JobState
 from jobs.rows import now
 from jobs.tables import jobs
 
 RATE_SECONDS = 3600  # over which the rate of ended jobs is measured
-QUEUED = jobs.c.state == JobState.QUEUED
+QUEUED = jobs.c.state == fixed(JobState.QUEUED)
 LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 5, 600
 
 
@@ -27,11 +28,9 @@ UNLIMITED = QueueLimits()
 AMPLE = 64  # more jobs than are let in at the same moment
 
 
-def has_ample_room(n_of_owner: int, n_in_all: int, limits: QueueLimits) -> bool:
+def has_ample_room(n: ColumnElement[int], limit: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether the queue is so far from full that nobody need wait for others who come at the same moment."""
-    return all(
-        limit is None or n + AMPLE < limit for n, limit in ((n_of_owner, limits.of_owner), (n_in_all, limits.in_all))
-    )
+    return or_(limit.is_(None), n + AMPLE < limit)
 
 
 def require_room(connection: Connection, owner: str, limits: QueueLimits) -> None:

@@ -5,7 +5,6 @@ All workers of a job wait for one another at its row, so both reach that last an
 
 from collections.abc import Mapping
 from datetime import timedelta
-from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -34,6 +33,7 @@ from sqlalchemy import (
 
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
+from jobs.columns import fixed
 from jobs.outbox import announcing_start
 from jobs.records import SPOKEN, Claim, JobState, UnitState
 from jobs.rows import LockedJob, counted, now, tell
@@ -95,11 +95,6 @@ def is_held(unit_id: Any, token: Any) -> ColumnElement[bool]:
 def told(claim: Claim) -> Mapping[str, Any]:
     """Say in an event which attempt of which unit it is about."""
     return {name: getattr(claim, name) for name in TOLD}
-
-
-def fixed(value: StrEnum) -> ColumnElement[str]:
-    """Write a state into the statement itself: only so does the planner see that a partial index applies."""
-    return literal(value, Text, literal_execute=True)
 
 
 def _prefixes(job_id: str, stage: str, attempts: list[int]) -> tuple[str, ...]:

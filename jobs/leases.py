@@ -15,7 +15,8 @@ from sqlalchemy.dialects import postgresql
 
 from ddoq.events import Stage
 from jobs.attempts import free, take_back
-from jobs.claims import close_done, fixed, is_held, start_best_unit, to_claim, told
+from jobs.claims import close_done, is_held, start_best_unit, to_claim, told
+from jobs.columns import fixed
 from jobs.errors import LeaseLostError
 from jobs.fanout import mark_gone, mark_present, open_stage
 from jobs.records import Artifact, Claim, Failure, JobState, Order, UnitState

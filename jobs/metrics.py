@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Select, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ddoq.events import Stage
-from jobs.claims import fixed
+from jobs.columns import fixed
 from jobs.records import JobState, UnitState, UploadState
 from jobs.rows import now
 from jobs.settings import Settings

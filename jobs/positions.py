@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, FromClause, Select, func, select, true
 
-from jobs.claims import fixed, n_running_by_owner
+from jobs.claims import n_running_by_owner
+from jobs.columns import fixed
 from jobs.records import UnitState
 from jobs.states import CLAIMABLE
 from jobs.tables import jobs, units

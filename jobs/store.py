@@ -21,7 +21,7 @@ from jobs.reading import JOB, VERSION, new_job, read_job, read_jobs, read_versio
 from jobs.records import Artifact, Job, JobEvent, JobState, Version
 from jobs.rows import lock_job, move, now
 from jobs.states import TERMINAL, EventKind
-from jobs.submitting import Idempotency, find_submitted, let_in
+from jobs.submitting import Idempotency, NewJob, find_submitted, let_in, let_in_at_once
 from jobs.tables import artifacts, events, jobs
 from jobs.tombstones import bury
 
@@ -67,7 +67,7 @@ class Store:
 
     def __init__(self, engine: Engine, limits: QueueLimits = UNLIMITED, line: Line | None = None) -> None:
         self._engine = engine
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # saves a round trip before and behind
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")  # saves a round trip before and behind
         self._limits = limits
         self._line = line or Line()
 
@@ -96,8 +96,13 @@ class Store:
             QueueFullError: as many jobs are queued as may be.
             DatasetNotFoundError: its dataset is an upload that is not there.
         """
+        new = NewJob(owner, config, options, idempotency, retried_from)
+        with self._single.connect() as connection:
+            row = let_in_at_once(connection, new, self._limits)
+            if row is not None:
+                return Submitted(new_job(connection, row, config, self._line), is_new=True)
         with self._engine.begin() as connection:
-            found = let_in(connection, owner, config, options, idempotency, self._limits, retried_from)
+            found = let_in(connection, new, self._limits)
             if not isinstance(found, str):
                 return Submitted(new_job(connection, found, config, self._line), is_new=True)
         return Submitted(self.get(owner, found), is_new=False)
@@ -108,13 +113,13 @@ class Store:
         Raises:
             IdempotencyMismatchError: the key came before, with another body.
         """
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             job_id = find_submitted(connection, owner, idempotency)
         return None if job_id is None else self.get(owner, job_id)
 
     def get(self, owner: str, job_id: str) -> Job:
         """Read a job."""
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             found = read_jobs(connection, _ONE, self._line, {"of_owner": owner, "named": job_id})
             if not found:
                 self._require(connection, owner, job_id)  # says which of both it is
@@ -129,7 +134,7 @@ class Store:
     def versions(self, owner: str, which: JobFilter, after: str | None, limit: int) -> tuple[list[Version], str | None]:
         """Look at up to `limit` jobs as `page` reads them."""
         query, values = listing(owner, which, after, limit + 1)
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             found = [read_version(row) for row in connection.execute(query, values)]
         return found[:limit], found[limit - 1].job_id if len(found) > limit else None
 
@@ -137,12 +142,12 @@ class Store:
         """Read those of the jobs that there are, newest first."""
         if not job_ids:
             return []
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             return read_jobs(connection, _SEVERAL, self._line, {"of_owner": owner, "named": job_ids})
 
     def version(self, owner: str, job_id: str) -> Version:
         """Look at a job without reading it."""
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             return read_version(self._require(connection, owner, job_id))
 
     def n_queued(self, owner: str) -> int:
@@ -150,7 +155,7 @@ class Store:
         queued = select(func.count()).where(
             jobs.c.owner == owner, jobs.c.state == JobState.QUEUED, jobs.c.deleted_at.is_(None)
         )
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             return connection.execute(queued).scalar_one()
 
     def cancel(self, owner: str, job_id: str) -> Job:
@@ -186,7 +191,7 @@ class Store:
         Raises:
             JobNotEndedError: it may still be run.
         """
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             self._require_ended(connection, owner, job_id)
             return read_job(connection, job_id, self._line)
 
@@ -197,7 +202,7 @@ class Store:
     def news(self, owner: str, job_id: str, after: int, limit: int) -> News:
         """Read up to `limit` events behind the sequence number `after`, in order, and whether those are the last."""
         query = select(events).where(events.c.job_id == job_id, events.c.sequence > after)
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             has_ended = self._require(connection, owner, job_id).state in TERMINAL  # asked first: events come with it
             rows = connection.execute(query.order_by(events.c.sequence).limit(limit)).all()
         found = tuple(map(_event, rows))
@@ -206,13 +211,13 @@ class Store:
     def latest_events(self, owner: str, job_id: str, limit: int) -> list[JobEvent]:
         """Read the last `limit` events, newest first."""
         query = select(events).where(events.c.job_id == job_id).order_by(events.c.sequence.desc()).limit(limit)
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             self._require(connection, owner, job_id)
             return [_event(row) for row in connection.execute(query)]
 
     def kept_until(self, owner: str, job_id: str) -> datetime | None:
         """Tell when the job's artifacts are deleted; none until it has ended."""
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             expires_at: datetime | None = self._require(connection, owner, job_id).expires_at
         return expires_at
 
@@ -224,7 +229,7 @@ class Store:
         """
         query = select(artifacts).where(artifacts.c.job_id == job_id).order_by(artifacts.c.name)
         expired = select(jobs.c.expires_at).where(jobs.c.id == job_id, jobs.c.expires_at <= now())
-        with self._reading.connect() as connection:
+        with self._single.connect() as connection:
             self._require(connection, owner, job_id)
             if expired_at := connection.execute(expired).scalar_one_or_none():
                 raise ArtifactExpiredError(f"what job {job_id} made was kept until {expired_at:%Y-%m-%d %H:%M} UTC")

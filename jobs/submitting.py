@@ -6,21 +6,30 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
+    Boolean,
+    Column,
+    ColumnElement,
     Connection,
+    Insert,
     Interval,
     RowMapping,
     Select,
-    Text,
+    Table,
+    and_,
     bindparam,
     exists,
     func,
-    insert,
+    literal,
+    or_,
     select,
 )
+from sqlalchemy.dialects.postgresql import insert
 
 from ddoq.config import DistillConfig
 from jobs.backpressure import QUEUED, QueueLimits, has_ample_room, require_room
+from jobs.columns import fixed
 from jobs.errors import IdempotencyMismatchError
 from jobs.ids import new_job_id
 from jobs.options import JobOptions
@@ -30,7 +39,7 @@ from jobs.rows import now
 from jobs.states import EventKind
 from jobs.tables import events, jobs, owner_limits, units
 from jobs.tracing import current_traceparent
-from jobs.upload_uses import use_upload
+from jobs.upload_uses import upload_id_of, use_upload
 
 SUBMISSION = 0x64646F72  # any number, the same in all processes: where it matters, one job is let in at a time
 
@@ -43,42 +52,68 @@ class Idempotency:
     digest: str
 
 
+@dataclass(frozen=True)
+class NewJob:
+    """What is asked for: by whom, and as another try of which job, if of one."""
+
+    owner: str
+    config: DistillConfig
+    options: JobOptions
+    idempotency: Idempotency | None = None
+    retried_from: str | None = None
+
+
 def _new(name: str) -> BindParameter[Any]:
     return bindparam(f"new_{name}", type_=jobs.c[name].type)
 
 
-def _standing() -> Select[int, int, bool]:
-    """Ask how many jobs of an owner are queued, and of all, and whether the owner has a quota."""
-    owner = bindparam("of_owner", type_=Text)
+def _may_come() -> ColumnElement[bool]:
+    """Whether nobody need wait for others who come at the same moment: the queue is far from full, and no quota set."""
+    owner, of_owner, in_all = _new("owner"), *(bindparam(f"most_{whose}", type_=BigInteger) for whose in ("own", "all"))
+    room = and_(
+        has_ample_room(func.count().filter(jobs.c.owner == owner), of_owner),
+        has_ample_room(func.count(), in_all),
+    )
     has_quota = exists().where(owner_limits.c.owner == owner)
-    return select(func.count().filter(jobs.c.owner == owner), func.count(), has_quota).where(QUEUED)
+    return and_(~has_quota, select(room).where(QUEUED).scalar_subquery())
 
 
 def _insertion() -> Select[Any]:
-    """Write a job, the unit that a worker will begin with, and its first event, in one statement."""
+    """Write a job, the unit that a worker will begin with, and its first event, in one statement.
+
+    It writes nothing where `is_checked` is false and the job may not come yet, and where its idempotency key came.
+    """
     of_request = ("idempotency_key", "request_digest", "retried_from", "traceparent")
     told = ("id", "owner", "stage", "config", "upload_id", "priority", "timeout_seconds", "labels", *of_request)
     deadline = now() + bindparam("new_queue_deadline", type_=Interval)
-    row = {name: _new(name) for name in told} | {"state": JobState.QUEUED, "n_events": 1, "queue_deadline_at": deadline}
-    unit = {"job_id": _new("id"), "stage": _new("stage"), "index": 0, "of": 1, "state": UnitState.READY}
-    event = {"job_id": _new("id"), "sequence": 1, "kind": EventKind.QUEUED, "data": {}}
-    job = insert(jobs).values(row).returning(*jobs.c).cte("job")
-    others = (insert(units).values(unit).cte("unit"), insert(events).values(event).cte("event"))
-    return select(job).add_cte(*others)
+    row = {name: _new(name) for name in told} | {"state": fixed(JobState.QUEUED), "n_events": literal(1)}
+    row["queue_deadline_at"] = deadline
+    came = select(*row.values()).where(or_(bindparam("is_checked", type_=Boolean), _may_come()))
+    written = insert(jobs).from_select(list(row), came)
+    once = written.on_conflict_do_nothing(index_elements=[jobs.c.owner, jobs.c.idempotency_key])
+    job = once.returning(*jobs.c).cte("job")
+    unit = {"job_id": job.c.id, "stage": job.c.stage, "index": 0, "of": 1, "state": UnitState.READY}
+    event = {"job_id": job.c.id, "sequence": 1, "kind": EventKind.QUEUED, "data": {}}
+    return select(job).add_cte(_beside(units, unit).cte("unit"), _beside(events, event).cte("event"))
 
 
-_STANDING, _INSERTION = _standing(), _insertion()  # made once: to make a statement costs more than to run it
+def _beside(table: Table, values: Mapping[str, Any]) -> Insert:
+    """Write a row into another table for each job that was written."""
+    typed = [each if isinstance(each, Column) else literal(each, table.c[name].type) for name, each in values.items()]
+    return insert(table).from_select(list(values), select(*typed))
 
 
-def let_in(
-    connection: Connection,
-    owner: str,
-    config: DistillConfig,
-    options: JobOptions,
-    idempotency: Idempotency | None,
-    limits: QueueLimits,
-    retried_from: str | None = None,
-) -> RowMapping | str:
+_INSERTION = _insertion()  # made once: to make a statement costs more than to run it
+
+
+def let_in_at_once(connection: Connection, new: NewJob, limits: QueueLimits) -> RowMapping | None:
+    """Store a new job and answer its row, by one statement; None, and nothing is stored, where more has to be asked."""
+    if upload_id_of(new.config.dataset.uri) is not None:
+        return None
+    return connection.execute(_INSERTION, _values(new, None, limits)).mappings().one_or_none()
+
+
+def let_in(connection: Connection, new: NewJob, limits: QueueLimits) -> RowMapping | str:
     """Store a new job, and answer its row; of a request that came before, answer the id of its job.
 
     Raises:
@@ -87,16 +122,14 @@ def let_in(
         QueueFullError: as many jobs are queued as may be.
         DatasetNotFoundError: its dataset is an upload that is not there.
     """
-    n_of_owner, n_in_all, has_quota = connection.execute(_STANDING, {"of_owner": owner}).one()
-    if idempotency or has_quota or not has_ample_room(n_of_owner, n_in_all, limits):
-        connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
-        before = find_submitted(connection, owner, idempotency) if idempotency else None
-        if before is not None:
-            return before
-        require_quota(connection, owner)
-        require_room(connection, owner, limits)
-    columns = {**_columns(options, idempotency), "retried_from": retried_from}
-    return _insert(connection, owner, config, columns)
+    connection.execute(select(func.pg_advisory_xact_lock(SUBMISSION)))
+    before = find_submitted(connection, new.owner, new.idempotency) if new.idempotency else None
+    if before is not None:
+        return before
+    require_quota(connection, new.owner)
+    require_room(connection, new.owner, limits)
+    upload_id = use_upload(connection, new.owner, new.config.dataset.uri)
+    return connection.execute(_INSERTION, _values(new, upload_id, None)).mappings().one()
 
 
 def find_submitted(connection: Connection, owner: str, idempotency: Idempotency) -> str | None:
@@ -118,24 +151,24 @@ def find_submitted(connection: Connection, owner: str, idempotency: Idempotency)
     return str(row.id)
 
 
-def _insert(connection: Connection, owner: str, config: DistillConfig, columns: Mapping[str, Any]) -> RowMapping:
+def _values(new: NewJob, upload_id: str | None, limits: QueueLimits | None) -> Mapping[str, Any]:
+    """Fill the statement; without limits, all that may be asked was asked."""
+    options, idempotency, deadline = new.options, new.idempotency, new.options.queue_deadline_s
     columns = {
-        **columns,
-        "upload_id": use_upload(connection, owner, config.dataset.uri),
-        "traceparent": current_traceparent(),
-    }
-    first, given = config.stages[0], config.model_dump(mode="json")
-    told = {"id": new_job_id(), "owner": owner, "stage": first, "config": given, **columns}
-    return connection.execute(_INSERTION, {f"new_{name}": value for name, value in told.items()}).mappings().one()
-
-
-def _columns(options: JobOptions, idempotency: Idempotency | None) -> Mapping[str, Any]:
-    deadline = options.queue_deadline_s
-    return {
+        "id": new_job_id(),
+        "owner": new.owner,
+        "stage": new.config.stages[0],
+        "config": new.config.model_dump(mode="json"),
+        "upload_id": upload_id,
         "priority": options.priority.level,
         "queue_deadline": timedelta(seconds=deadline) if deadline else None,
         "timeout_seconds": options.timeout_s,
         "labels": options.labels,
         "idempotency_key": idempotency.key if idempotency else None,
         "request_digest": idempotency.digest if idempotency else None,
+        "retried_from": new.retried_from,
+        "traceparent": current_traceparent(),
     }
+    of_owner, in_all = (limits.of_owner, limits.in_all) if limits else (None, None)
+    asked = {"is_checked": limits is None, "most_own": of_owner, "most_all": in_all}
+    return {f"new_{name}": value for name, value in columns.items()} | asked

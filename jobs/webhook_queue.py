@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
-from jobs.claims import fixed
+from jobs.columns import fixed
 from jobs.rows import now
 from jobs.tables import jobs
 from jobs.tables import webhook_deliveries as deliveries
