@@ -73,7 +73,8 @@ class _Body:
         if self._is_complete:  # what comes now is that the client has gone
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), self._patience())
+            async with asyncio.timeout(self._patience()):
+                message = await self._receive()
         except TimeoutError:
             raise BodyTimeoutError("the body came too slowly, or not at all; send it again at once") from None
         self._n_bytes += len(message.get("body", b""))

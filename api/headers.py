@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.rates import WINDOW_SECONDS, Rate
@@ -26,19 +25,22 @@ class AnswerHeaders:
 
     def __init__(self, app: ASGIApp, *, https_only: bool) -> None:
         self.app = app
-        self._https_only = https_only
+        self._always = _raw({**SECURE, **({"Strict-Transport-Security": HTTPS_ONLY} if https_only else {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in {**SECURE, **rate_headers(scope["state"].get("rate"))}.items():
-                    headers.setdefault(name, value)
-                if self._https_only:
-                    headers["Strict-Transport-Security"] = HTTPS_ONLY
+                own = {name.lower() for name, _ in message["headers"]}
+                added = (*self._always, *_raw(rate_headers(scope["state"].get("rate"))))
+                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in own)]
             await send(message)
 
         await self.app(scope, receive, send_secured)
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Write headers as servers take them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def rate_headers(rate: Rate | None) -> Mapping[str, str]:

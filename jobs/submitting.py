@@ -86,8 +86,8 @@ def _insertion() -> Select[Any]:
     of_request = ("idempotency_key", "request_digest", "retried_from", "traceparent")
     told = ("id", "owner", "stage", "config", "upload_id", "priority", "timeout_seconds", "labels", *of_request)
     deadline = now() + bindparam("new_queue_deadline", type_=Interval)
-    row = {name: _new(name) for name in told} | {"state": fixed(JobState.QUEUED), "n_events": literal(1)}
-    row["queue_deadline_at"] = deadline
+    row: dict[str, ColumnElement[Any]] = {name: _new(name) for name in told}
+    row |= {"state": fixed(JobState.QUEUED), "n_events": literal(1), "queue_deadline_at": deadline}
     came = select(*row.values()).where(or_(bindparam("is_checked", type_=Boolean), _may_come()))
     written = insert(jobs).from_select(list(row), came)
     once = written.on_conflict_do_nothing(index_elements=[jobs.c.owner, jobs.c.idempotency_key])

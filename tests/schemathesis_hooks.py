@@ -1,11 +1,13 @@
-"""What schemathesis is told of bodies that no schema says: which dataset is let in."""
-
-from typing import Any
+"""What schemathesis is told of headers: unknown ones are no fault, since proxies and tracers add theirs."""
 
 import schemathesis
+from schemathesis import Case, GenerationMode, HookContext
+
+UNKNOWN = "x-schemathesis-unknown-property"
 
 
-@schemathesis.hook.apply_to(method="POST", path="/v1/jobs")
-def map_body(_: object, body: Any) -> Any:
-    """Ask for a job that is let in, in place of one that may or may not be."""
-    return {"dataset": {"uri": "s3://datasets/flowers.zip"}} if isinstance(body, dict) else body
+@schemathesis.hook
+def filter_case(_: HookContext, case: Case) -> bool:
+    """Leave out requests that are held for wrong because of a header that nobody described."""
+    is_wrong = case.meta is not None and case.meta.generation.mode is GenerationMode.NEGATIVE
+    return not (is_wrong and UNKNOWN in (case.headers or {}))

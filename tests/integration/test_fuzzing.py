@@ -20,6 +20,7 @@ from jobs.records import Artifact
 
 SETTINGS = Path(__file__).parents[1] / "schemathesis.toml"
 HOOKS = Path(__file__).parents[1] / "schemathesis_hooks.py"
+LIFE_HOOKS = Path(__file__).parents[1] / "schemathesis_life_hooks.py"
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "2")  # of each operation
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "40"))  # in all, at most
 SEED = os.environ.get("FUZZ_SEED", "1")
@@ -64,7 +65,8 @@ def test_no_request_is_answered_against_the_description(
 ) -> None:
     config = tmp_path / "schemathesis.toml"
     name = make_artifact("archive.zip", b"content").name
-    config.write_text(SETTINGS.read_text("utf-8") + OF_A_FILE.format(job_id=job_id, name=name), "utf-8")
+    settings = f"hooks = '{HOOKS}'\n" + SETTINGS.read_text("utf-8")
+    config.write_text(settings + OF_A_FILE.format(job_id=job_id, name=name), "utf-8")
     options = ["--phases", phases, "--seed", SEED, "--max-examples", EXAMPLES, "--max-time", str(SECONDS // 2)]
     fuzz(live, ann, config, *options)
 
@@ -75,7 +77,7 @@ def test_links_lead_through_the_life_of_a_job(
 ) -> None:
     caplog.set_level(logging.INFO, "api.observing")
     config = tmp_path / "schemathesis.toml"
-    config.write_text(f"hooks = '{HOOKS}'\n" + SETTINGS.read_text("utf-8"), "utf-8")
+    config.write_text(f"hooks = '{LIFE_HOOKS}'\n" + SETTINGS.read_text("utf-8"), "utf-8")
     of_a_job = ["--mode", "positive", "--include-path-regex", r"^/v1/jobs(/\{job_id\}(/cancel)?)?$"]
     fuzz(live, ann, config, "--phases", "stateful", "--seed", "1", "--max-examples", "10", *of_a_job)
     told = [getattr(record, FIELDS) for record in caplog.records if hasattr(record, FIELDS)]
