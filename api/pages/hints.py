@@ -19,7 +19,8 @@ _FORMS = {
 def hint_of(given: Input) -> Markup:
     """Say what an input is for; empty where there is nothing to say."""
     form = _FORMS.get((given.kind, given.item), "")
-    return marks(" ".join(part for part in (given.hint, form, _bounds(given)) if part))
+    empty = "Empty is null." if given.may_be_emptied else ""
+    return marks(" ".join(part for part in (given.hint, form, _bounds(given), empty) if part))
 
 
 def marks(text: str) -> Markup:

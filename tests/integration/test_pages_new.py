@@ -103,7 +103,7 @@ def test_what_is_refused_of_the_dataset_stands_beside_its_address(anns: Browser,
 def test_parts_that_do_not_fit_together_are_said_on_top(anns: Browser, flowers: str) -> None:
     page = fill(anns, "start", flowers, method="ddoq", canvas="real", **{"sampler.steps": "20"})
     assert page.status_code == 422
-    assert "canvas &#39;real&#39;" in page.text
+    assert "Canvas &#39;real&#39;" in page.text
     assert "aria-invalid" not in page.text
 
 

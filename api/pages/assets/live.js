@@ -33,11 +33,13 @@ async function refresh() {
   if (answer.redirected) return location.reload(); // the session has ended
   if (!answer.ok) throw new Error(`${answer.status}`);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const { activeElement } = document;
   for (const region of document.querySelectorAll("[data-live]")) {
     const found = fresh.getElementById(region.id);
     if (found) mend(region, found);
     else region.removeAttribute("data-live");
   }
+  if (!activeElement.isConnected) document.getElementById("main").focus({ preventScroll: true }); // it went away
 }
 
 async function follow() {
@@ -73,6 +75,8 @@ document.addEventListener("change", (event) => {
 
 // A file that is chosen or dropped in a zone marked by `data-upload` is sent there; its address fills `data-fills`.
 
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
 function sendFile(zone, file) {
   const field = document.getElementById(zone.dataset.fills);
   const [row, bar, stop, status] = ["p", "progress", "button", "[role=status]"].map((one) => zone.querySelector(one));
@@ -85,7 +89,7 @@ function sendFile(zone, file) {
   request.onabort = () => said("Stopped. Nothing of the file was kept.");
   request.onerror = () => said("The connection broke off. Choose the file again.");
   request.onload = () => {
-    if (request.status !== 201) return said(request.response?.detail ?? `The server answered ${request.status}.`);
+    if (request.status !== 201) return said(sentence(request.response?.detail ?? `the server answered ${request.status}`));
     field.value = request.response.uri;
     said(`${file.name} is here, as the dataset above.`);
   };
