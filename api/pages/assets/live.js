@@ -11,7 +11,7 @@ const MOST_PAUSE_MS = 30000;
 /** Make `old` what `fresh` is, and leave alone whatever is the same: focus, scroll and loaded images stay. */
 function mend(old, fresh) {
   if (old.isEqualNode(fresh) || old.matches?.("[data-upload]")) return;
-  if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
+  if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName || old.id !== fresh.id || old.name !== fresh.name) {
     old.replaceWith(fresh);
     return;
   }
@@ -78,12 +78,12 @@ document.addEventListener("change", (event) => {
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 function sendFile(zone, file) {
-  const field = document.getElementById(zone.dataset.fills);
+  const { form_token: token, [zone.dataset.fills]: field } = zone.closest("form").elements;
   const [row, bar, stop, status] = ["p", "progress", "button", "[role=status]"].map((one) => zone.querySelector(one));
   const request = new XMLHttpRequest();
   const said = (text) => (status.textContent = text);
   request.open("POST", `${zone.dataset.upload}?filename=${encodeURIComponent(file.name.slice(-255))}`);
-  request.setRequestHeader("X-Form-Token", zone.closest("form").elements.form_token.value);
+  request.setRequestHeader("X-Form-Token", token.value);
   request.responseType = "json";
   request.upload.onprogress = ({ loaded, total }) => (bar.value = (100 * loaded) / total);
   request.onabort = () => said("Stopped. Nothing of the file was kept.");
