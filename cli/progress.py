@@ -10,16 +10,18 @@ import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TransferSpeedColumn,
 )
+from rich.text import Text
 
 from ddoq.events import Event
+from ddoq.measure_words import in_bytes
 
 ACCURACY = re.compile(
     r"((?P<budget>[^.]+)\.)?(accuracy|accuracy_by_network\.(?P<network>[^.]+))\.(?P<contender>.+)\.mean"
@@ -98,6 +100,15 @@ class StageLines:
             click.echo(f"{stage} {what}", err=True)
 
 
+class BytesColumn(ProgressColumn):
+    """How many bytes are there, of how many, and how fast they come."""
+
+    def render(self, task: Task) -> Text:
+        """Write it in the units of everything else that people read."""
+        speed = f", {in_bytes(task.speed)}/s" if task.speed else ""
+        return Text(f"{in_bytes(task.completed)} of {in_bytes(task.total or 0)}{speed}")
+
+
 @contextmanager
 def show_bytes() -> Iterator[Callable[[str, int, int], None]]:
     """Show at a terminal how many of the bytes of each file are there; answer what is to be told of them."""
@@ -105,7 +116,7 @@ def show_bytes() -> Iterator[Callable[[str, int, int], None]]:
     if not console.is_terminal:
         yield lambda _name, _done, _total: None
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), BytesColumn())
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=console) as progress:
 

@@ -23,6 +23,6 @@ def draw_plots(report: Report) -> Mapping[str, str]:
     if report.latent_map:
         plots[MAP] = map_of_latents(report.latent_map)
     passed = {name: values for name, values in report.history.items() if len(values) > 1 and values[0] > 0}
-    if passed:
+    if any(len(values) > 2 for values in passed.values()):  # of a single pass there is no curve
         plots[BY_PASS] = distortion_by_pass(passed, len(report.weights))
     return plots

@@ -98,7 +98,7 @@ def _estimate(stage: Stage, past: Sequence[_Past], findings: Findings, n_at_once
     peaks = [job.peak_bytes for job in past if job.peak_bytes is not None]
     peak = max(peaks, default=None)
     if stage is Stage.READ:
-        return Estimate(findings.seconds, peak, "seconds: what looking at the dataset took just now")
+        return Estimate(findings.seconds, peak, "the time that looking at the dataset took just now")
     if not past:
         return Estimate(
             None, None, "no job with such a prior, at this resolution and evaluation, has ended here lately"

@@ -1,7 +1,7 @@
 """Who needs an upload: jobs that have not ended, and for a while after. What nobody needs is deleted."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +26,19 @@ def upload_id_of(uri: str) -> str | None:
     """Name the upload that a dataset URI stands for; None for a URI of another scheme."""
     scheme, separator, rest = uri.partition("://")
     return rest if separator and scheme.lower() == "upload" else None
+
+
+def names_of_uploads(engine: Engine, owner: str, uris: Collection[str]) -> Mapping[str, str]:
+    """Tell by dataset URI what a file was called, of the uploads of an owner that were named and are still there."""
+    ids = {uri: upload_id for uri in uris if (upload_id := upload_id_of(uri))}
+    if not ids:
+        return {}
+    named = select(uploads.c.id, uploads.c.filename).where(
+        uploads.c.owner == owner, uploads.c.id.in_(set(ids.values())), uploads.c.filename.is_not(None)
+    )
+    with engine.connect() as connection:
+        names = {row.id: row.filename for row in connection.execute(named)}
+    return {uri: names[upload_id] for uri, upload_id in ids.items() if upload_id in names}
 
 
 def use_upload(connection: Connection, owner: str, uri: str) -> str | None:

@@ -13,9 +13,7 @@ from api.errors import PathNotFoundError
 
 router = APIRouter(include_in_schema=False)
 
-KINDS: Final = MappingProxyType(
-    {"page.css": "text/css", "job.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
-)
+KINDS: Final = MappingProxyType({"page.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"})
 KEPT: Final = MappingProxyType({"Cache-Control": "public, max-age=31536000, immutable"})
 
 

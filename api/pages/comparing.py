@@ -1,23 +1,28 @@
 """Two jobs side by side: what they were asked that differs, which is better, and whether that is more than noise."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from api.pages.job_images import Images, ShownClass, show_classes
 from api.pages.job_report import ReportFile, in_percent, in_points
 from ddoq.conclusions import Comparison, Spread, compare_apart
 from ddoq.config import DistillConfig
+from ddoq.measure_words import in_bytes
 
 MOST_DIFFERENCES: Final = 60
 ABSENT: Final = "–"
-BESIDE: Final = (
-    "distilled_images",
-    "train_images_per_distilled_image",
-    "distortion",
-    "coverage.distilled",
-    "bytes.distilled",
+BESIDE: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = MappingProxyType(
+    {
+        "distilled_images": ("distilled images", "{:,.0f}".format),
+        "train_images_per_distilled_image": ("training images for each of them", "{:,.4g}".format),
+        "distortion": ("distortion", "{:,.6g}".format),
+        "coverage.distilled": ("coverage", "{:.1%}".format),
+        "bytes.distilled": ("size of the distilled set", in_bytes),
+    }
 )
+"""Figures that say much, in words and in their units."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,11 @@ def accuracies(one: ReportFile, other: ReportFile, *, are_alike: bool) -> tuple[
 
 def figures(one: ReportFile, other: ReportFile) -> tuple[Row, ...]:
     """Put other numbers that say much side by side, without a verdict."""
-    names = [name for name in BESIDE if name in one.figures and name in other.figures]
+    both = one.figures.keys() & other.figures.keys()
     return tuple(
-        Row(name.replace("_", " "), f"{one.figures[name]:,.6g}", f"{other.figures[name]:,.6g}", "") for name in names
+        Row(words, write(one.figures[name]), write(other.figures[name]), "")
+        for name, (words, write) in BESIDE.items()
+        if name in both
     )
 
 

@@ -12,6 +12,8 @@ from api.pages.forms import Form
 from api.pages.schema import Input, Section, sections
 from api.problems import summarise
 from api.views import JobRequest
+from ddoq.config import DistillConfig
+from jobs.options import JobOptions
 
 UNIONS = ("prior.kind", "teacher.kind")
 
@@ -53,12 +55,12 @@ class Draft:
         """Put into the request what was given, unless that is the default; of what is needed, at least the group."""
         text = self.texts[given.name].strip()
         try:
-            value = read_text(given, text)
+            value = None if given.may_be_emptied and not text else read_text(given, text)
         except ValueError as error:
             yield Fault(f"/{given.name.replace('.', '/')}", "text", str(error))
             return
         is_default = value == given.default and not given.switches
-        is_given = not is_default and (bool(text) or given.kind == "switch")
+        is_given = not is_default and (bool(text) or given.kind == "switch" or given.may_be_emptied)
         if is_given or given.is_required:
             *groups, last = given.name.split(".")
             for name in groups:
@@ -90,10 +92,45 @@ def read_draft(form: Form) -> Draft:
     )
 
 
+def draft_of(config: DistillConfig, options: JobOptions) -> Draft:
+    """Fill in a form as a job was asked for."""
+    asked = config.model_dump(mode="json") | {"job": options.model_dump(mode="json")}
+    groups = {name: asked[name.partition(".")[0]] for name in UNIONS}
+    found = sections({name: group["kind"] for name, group in groups.items() if group})
+    return Draft(found, {given.name: _text_in(asked, given) for section in found for given in section.inputs})
+
+
+def _text_in(asked: Mapping[str, Any], given: Input) -> str:
+    """Write what a request says at the place of an input: its default where it says nothing, empty in no group."""
+    found: Any = asked
+    for part in given.name.split("."):
+        if found is None:
+            return ""
+        if part not in found:
+            return given.standard
+        found = found[part]
+    return write_text(given, found)
+
+
 def _text(form: Form, given: Input, *, is_stale: bool) -> str:
     if is_stale or not (form.has(given.name) or given.kind == "switch"):
         return given.standard
     return form.get(given.name)
+
+
+def write_text(given: Input, value: Any) -> str:
+    """Write a value as `read_text` reads it. Names and lines that hold what separates them come out as others."""
+    match value:
+        case None | False:
+            return ""
+        case True:
+            return "yes"
+        case list():
+            return (", " if given.kind == "counts" or given.item == "number" else "\n").join(map(str, value))
+        case dict():
+            pairs = (f"{name} = {'' if one is None else one}" for name, one in value.items())
+            return (", " if given.kind == "counts" else "\n").join(pairs)
+    return str(value)
 
 
 def read_text(given: Input, text: str) -> Any:

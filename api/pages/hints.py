@@ -12,14 +12,15 @@ _FORMS = {
     ("pairs", "text"): "`name = value`, one a line.",
     ("pairs", "number"): "`name = number`, one a line.",
     ("pairs", "text or null"): "`name = value`, one a line; nothing behind the `=` is null.",
-    ("counts", "text"): "`10`, `1, 10, 50` or `rose = 5, tulip = 8`; 1 to 1000 each.",
+    ("counts", "text"): "`10`, `1, 10, 50` or `rose = 5, tulip = 8`; 1 to 1000 each. Empty beside `total_images`.",
 }
 
 
 def hint_of(given: Input) -> Markup:
     """Say what an input is for; empty where there is nothing to say."""
     form = _FORMS.get((given.kind, given.item), "")
-    return marks(" ".join(part for part in (given.hint, form, _bounds(given)) if part))
+    empty = "Empty is null." if given.may_be_emptied and given.kind != "counts" else ""
+    return marks(" ".join(part for part in (given.hint, form, _bounds(given), empty) if part))
 
 
 def marks(text: str) -> Markup:

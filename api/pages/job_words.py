@@ -7,7 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from api.pages.wording import span
+from api.pages.wording import about, capital, span
 from api.views import JobView, StageView
 from ddoq.budgets import Budget, given_budgets
 from ddoq.config import DistillConfig
@@ -27,7 +27,7 @@ DOES: Final[Mapping[Stage, str]] = MappingProxyType(
         Stage.GENERATE: "make the images",
         Stage.TEACH: "train the teacher",
         Stage.LABEL: "label the images",
-        Stage.TRAIN: "train students",
+        Stage.TRAIN: "train students on each contender",
         Stage.EVALUATE: "test and compare",
         Stage.PACKAGE: "write the archive",
     }
@@ -75,13 +75,13 @@ def standing(job: JobView) -> str:
         case JobState.QUEUED:
             return _waiting(job)
         case JobState.RUNNING:
-            return f"Running: {job.stage}, {DOES[job.stage]}."
+            return f"Running: {job.stage}, stage {_number(job)} of {len(job.stages)}."
         case JobState.CANCELLING:
             return "Stopping: it ends with the batch at hand."
         case JobState.SUCCEEDED:
             return f"Done in {_took(job)}."
         case JobState.FAILED:
-            return f"Failed in {job.stage} after {_took(job)}."
+            return f"Failed in stage {job.stage}, after {_took(job)}."
         case ended:
             return f"{ended.capitalize()} after {_took(job)}."
 
@@ -94,12 +94,12 @@ def _waiting(job: JobView) -> str:
 
 def rest_in_words(rest: Rest) -> str:
     """Say roughly what is left."""
-    left = f"About {span(rest.seconds)} left." if rest.seconds >= 1 or not rest.unknown else ""
+    left = f"{capital(about(rest.seconds))} left." if rest.seconds >= 1 or not rest.unknown else ""
     if not rest.unknown:
         return left
     beside = "Besides, " if left else ""
     how = f"{beside}how long {', '.join(rest.unknown)} will take is not known: nothing like it has ended here lately."
-    return f"{left} {how}" if left else how[0].upper() + how[1:]
+    return f"{left} {how}" if left else capital(how)
 
 
 def counted(stage: StageView) -> str:
@@ -149,6 +149,11 @@ def _asked(config: DistillConfig, budget: str) -> tuple[int, ...]:
     if isinstance(config.images_per_class, Mapping):
         return tuple(config.images_per_class.values())
     return next((given.counts for given in given_budgets(config, ("",)) or () if given.name == budget), ())
+
+
+def _number(job: JobView) -> int:
+    """Count the stage at hand, from 1."""
+    return [stage.stage for stage in job.stages].index(job.stage) + 1
 
 
 def _took(job: JobView) -> str:

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.listing import Paging
 from api.pages.rendering import show
-from api.pages.rows import JobRow, show_row
+from api.pages.rows import show_row
 from api.pages.sessions import Looking
 from api.services import Using
 from api.shapes import show_job
 from jobs.records import JobState
+from jobs.upload_uses import names_of_uploads
 
 router = APIRouter(include_in_schema=False)
 
@@ -24,11 +25,11 @@ def list_jobs(request: Request, session: Looking, paging: Annotated[Paging, Quer
     after = using.cursors.unseal(paging.cursor, *listing) if paging.cursor else None
     jobs, last = using.store.page(session.owner, paging.which, after, paging.limit)
     now = datetime.now(UTC)
-    rows: list[JobRow] = [show_row(show_job(job, now)) for job in jobs]
+    files = names_of_uploads(using.engine, session.owner, {job.config.dataset.uri for job in jobs})
     return show(
         request,
         "jobs.html",
-        rows=rows,
+        rows=[show_row(show_job(job, now), files) for job in jobs],
         paging=paging,
         states=list(JobState),
         following=_following(paging, using.cursors.seal(last, *listing)) if last else None,

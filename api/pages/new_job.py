@@ -1,18 +1,22 @@
 """The form of a new job: what it would be first, then the job."""
 
 import secrets
+from dataclasses import dataclass
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from api.changing import submit
-from api.pages.drafts import Draft, new_draft, read_draft
+from api.changing import options_of, submit
+from api.errors import InvalidRequestError
+from api.pages.drafts import Draft, draft_of, new_draft, read_draft
 from api.pages.forms import Form, FormOf
 from api.pages.mistakes import explain
 from api.pages.plan_words import tell_plan
 from api.pages.rendering import show
 from api.pages.schema import ADDRESS, DIAL
 from api.pages.sessions import Changing, Preparing
+from api.paths import require_job_id
 from api.plan_views import PlanView
 from api.planning import plan_job
 from api.problems import faults_of, write_problem
@@ -24,10 +28,33 @@ from jobs.submitting import Idempotency
 router = APIRouter(include_in_schema=False)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What is said above the form: the plan of what it asks for, why that is refused, or whose config it holds.
+
+    Of that job, `source`, the form says all if it `is_whole`.
+    """
+
+    plan: PlanView | None = None
+    refused: DdoqError | None = None
+    source: Job | None = None
+    is_whole: bool = True
+
+
+NOTHING: Final = Answer()
+
+
 @router.get("/new")
-def show_form(request: Request, _session: Preparing) -> Response:
-    """Show the form as nobody has touched it."""
-    return _show(request, new_draft(), secrets.token_urlsafe(16))
+def show_form(
+    request: Request, session: Preparing, using: Using, source: Annotated[str, Query(alias="from", max_length=40)] = ""
+) -> Response:
+    """Show the form as nobody has touched it, or as a job was asked for."""
+    once = secrets.token_urlsafe(16)
+    if not source:
+        return _show(request, new_draft(), once)
+    job = using.store.get(session.owner, require_job_id(source))
+    draft = draft_of(job.config, options_of(job))
+    return _show(request, draft, once, Answer(source=job, is_whole=_asks_for(draft, job)))
 
 
 @router.post("/new")
@@ -38,11 +65,11 @@ def answer_form(request: Request, session: Changing, form: FormOf, using: Using)
         match form.get("act"):
             case "plan":
                 plan = plan_job(using, session.owner, draft.request().config)
-                return _show(request, draft, once, plan=plan)
+                return _show(request, draft, once, Answer(plan=plan))
             case "start":
                 return RedirectResponse(f"/jobs/{_start(using, session.owner, draft, form).id}", 303)
     except DdoqError as error:
-        return _show(request, draft, once, refused=error)
+        return _show(request, draft, once, Answer(refused=error))
     return _show(request, draft, once)
 
 
@@ -56,10 +83,17 @@ def _start(using: Services, owner: str, draft: Draft, form: Form) -> Job:
     return submitted.job
 
 
-def _show(
-    request: Request, draft: Draft, once: str, plan: PlanView | None = None, refused: DdoqError | None = None
-) -> Response:
-    problem = None
+def _asks_for(draft: Draft, job: Job) -> bool:
+    """Whether a form asks for what a job was asked for."""
+    try:
+        wanted = draft.request()
+    except InvalidRequestError:  # by the rules of today, or in a form that inputs cannot take
+        return False
+    return (wanted.config, wanted.job) == (job.config, options_of(job))
+
+
+def _show(request: Request, draft: Draft, once: str, answer: Answer = NOTHING) -> Response:
+    problem, refused = None, answer.refused
     if refused is not None:
         request.state.problem = refused.code
         problem = write_problem(type(refused), str(refused), request.state.request_id, faults_of(refused))
@@ -75,6 +109,7 @@ def _show(
         once=once,
         refusal=refusal,
         beside=refusal.beside if refusal else {},
-        plan=plan,
-        words=tell_plan(plan) if plan else None,
+        answer=answer,
+        plan=answer.plan,
+        words=tell_plan(answer.plan) if answer.plan else None,
     )

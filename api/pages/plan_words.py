@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from api.pages.wording import size, span
+from api.pages.wording import about
 from api.plan_views import ClassView, PlanView
+from ddoq.measure_words import in_bytes
 
 MOST_CLASSES = 20  # of which each is told by itself
 
@@ -29,7 +30,7 @@ def tell_plan(plan: PlanView) -> PlanWords:
 def _verdict(plan: PlanView) -> str:
     n_images = " and ".join(f"{archive.n_images:,}" for archive in plan.archives)
     n_train = sum(one.train for one in plan.dataset.classes)
-    time = f"about {span(plan.seconds)}" if plan.seconds is not None else "a time that is not known yet"
+    time = about(plan.seconds) if plan.seconds is not None else "a time that is not known yet"
     return f"{n_images} images would stand for {n_train:,} training images, after {time}."
 
 
@@ -38,7 +39,7 @@ def _dataset(plan: PlanView) -> str:
     n_test = sum(one.test for one in found.classes)
     held_out = ", held out of the training images" if found.held_out else ""
     return (
-        f"{len(found.classes):,} classes, read as {found.format}, {size(found.n_bytes)}; "
+        f"{len(found.classes):,} classes, read as {found.format}, {in_bytes(found.n_bytes)}; "
         f"{n_test:,} test images{held_out}."
     )
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from api.pages import hints, wording
 from api.pages.assets import address_of
+from ddoq.measure_words import in_bytes
 
 POLICY: Final = "; ".join(
     (
@@ -51,6 +52,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["asset"] = address_of
-    environment.filters.update(when=wording.when, moment=wording.moment, span=wording.span, size=wording.size)
-    environment.filters.update(marks=hints.marks, hint_of=hints.hint_of)
+    environment.filters.update(when=wording.when, moment=wording.moment, span=wording.span, size=in_bytes)
+    environment.filters.update(marks=hints.marks, hint_of=hints.hint_of, sentence=wording.sentence)
     return environment

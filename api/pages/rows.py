@@ -1,5 +1,6 @@
 """A job as one row of a list. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,24 +20,26 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobRow:
-    """What a list says of a job."""
+    """What a list says of a job. `file` is what the upload that is its dataset was called, if that is known."""
 
     id: str
     state: JobState
     dataset: str
+    file: str | None
     images: str
     created_at: datetime
     labels: tuple[tuple[str, str], ...]
     progress: Progress | None
 
 
-def show_row(job: JobView) -> JobRow:
-    """Say of a job what a list has room for."""
+def show_row(job: JobView, files: Mapping[str, str]) -> JobRow:
+    """Say of a job what a list has room for; `files` are names of uploads by URI."""
     config = job.config
     return JobRow(
         id=job.id,
         state=job.status,
         dataset=config.dataset.uri,
+        file=files.get(config.dataset.uri),
         images=images_in_words(config.images_per_class, config.total_images),
         created_at=job.created_at,
         labels=tuple(sorted(job.labels.items())),

@@ -20,8 +20,9 @@ _TITLES = {"": "Method, evaluation, seed", "job": "Job: labels, priority, limits
 class Input:
     """One thing that may be given. `name` is its path in the request, with dots.
 
-    `default` is what counts when nothing is given; null where it depends on other inputs. `least`, `most` and `step`
-    are attributes, empty where there is no bound. `item` is what lines and the values of pairs are.
+    `default` is what counts when nothing is given; null where it depends on other inputs. An input that
+    `may_be_emptied` has a default, and says null without it. `least`, `most` and `step` are attributes, empty where
+    there is no bound. `item` is what lines and the values of pairs are.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Input:
     most_characters: int | None = None
     item: Literal["text", "number", "text or null"] = "text"
     switches: bool = False
+    may_be_emptied: bool = False
 
     @property
     def standard(self) -> str:
@@ -108,7 +110,7 @@ def _inputs(group: Node, prefix: str, kinds: Mapping[str, str], *, is_root: bool
 
 
 def _input(name: str, node: Node, *, is_required: bool) -> Input:
-    found, _ = _look(node)
+    found, is_optional = _look(node)
     least, most, step = _bounds(found)
     return Input(
         name=name,
@@ -123,6 +125,7 @@ def _input(name: str, node: Node, *, is_required: bool) -> Input:
         most=most,
         step=step,
         item=_item(found),
+        may_be_emptied=is_optional and node.get("default") is not None,
     )
 
 

@@ -1,8 +1,6 @@
-"""Numbers and moments as people read them. Pure."""
+"""Numbers, moments and sentences as people read them. Pure."""
 
 from datetime import datetime
-
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 def when(moment: datetime) -> str:
@@ -19,15 +17,24 @@ def span(seconds: float) -> str:
     """Write a time in its two largest units."""
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s" if whole or not seconds else "under 1 s"
+        return f"{whole} s" if whole or not seconds else "less than 1 s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def size(n_bytes: float) -> str:
-    """Write a number of bytes in the largest unit of which there is one, decimal."""
-    unit = 0
-    while n_bytes >= 999.5 and unit < len(_UNITS) - 1:
-        n_bytes, unit = n_bytes / 1000, unit + 1
-    return f"{n_bytes:,.0f} {_UNITS[unit]}" if n_bytes >= 100 else f"{n_bytes:.3g} {_UNITS[unit]}"
+def about(seconds: float) -> str:
+    """Write a time that is estimated."""
+    return f"about {span(seconds)}" if seconds >= 1 else "less than 1 s"
+
+
+def sentence(text: str) -> str:
+    """Write what the API says as a sentence; a name such as `images_per_class` in front of it stays as it is."""
+    first = text.partition(" ")[0].rstrip(",;:")
+    begun = capital(text) if first.isalpha() else text
+    return begun if begun.endswith((".", "!", "?", "…")) else f"{begun}."
+
+
+def capital(text: str) -> str:
+    """Write the first letter large, and leave the others alone."""
+    return text[:1].upper() + text[1:]

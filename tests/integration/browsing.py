@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from html import unescape
+from html.parser import HTMLParser
 from typing import Any
 
 from starlette.testclient import TestClient
@@ -35,6 +36,43 @@ class Browser:
         """Send a form of a page; `headers` instead of those of a browser on the page itself."""
         fields.setdefault("form_token", self.proof())
         return self.client.post(path, data=fields, headers=OWN if headers is None else headers, follow_redirects=False)
+
+
+class _Fields(HTMLParser):
+    """What a browser sends of the forms of a page that nobody has touched, but for their buttons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._name = ""  # of the select or textarea at hand
+        self._is_text = False
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attributes}
+        is_off = given.get("type") in {"checkbox", "file"} and "checked" not in given
+        if tag == "input" and "name" in given and not is_off:
+            self.found[given["name"]] = given.get("value", "")
+        elif tag in {"select", "textarea"}:
+            self._name, self._is_text = given["name"], tag == "textarea"
+            self.found[self._name] = ""
+        elif tag == "option":
+            self._is_text = "selected" in given and "value" not in given
+
+    def handle_data(self, data: str) -> None:
+        if self._name and self._is_text:
+            self.found[self._name] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"select", "textarea"}:
+            self.found[self._name] = self.found[self._name].strip()
+            self._name = ""
+
+
+def fields_of(page: Any) -> dict[str, str]:
+    """Read the fields of the forms of a page as a browser would send them."""
+    fields = _Fields()
+    fields.feed(page.text)
+    return fields.found
 
 
 def text_of(page: Any) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -20,10 +21,11 @@ from ddoq.archive import load_archive
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.keys import Scope
+from jobs.options import JobOptions
 from jobs.queue import Queue, make_celery
 from jobs.records import Job, JobState
 from tests.conftest import Stack, settings_of
-from tests.integration.browsing import Browser, text_of
+from tests.integration.browsing import Browser, fields_of, text_of
 from tests.pictures import members, write_zip
 from worker.counts import Counts
 from worker.draining import Flag
@@ -34,6 +36,9 @@ QUICK = {
     "prior": {"kind": "pixels", "resolution": 8},
     "students": {"seeds": 2, "steps": 2, "width": 8, "batch_size": 8},
 }
+
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -199,7 +204,8 @@ def test_a_job_of_a_thousand_classes_stays_light(place: Place, tmp_path: Path) -
     place.bench.leases.finish(claim, page_benchmark.package(making, claim, made))
     page = place.browser.open(f"/jobs/{claim.job_id}?page=2")
     assets = [place.browser.open(url).content for url in re.findall(r'(?:href|src)="(/page/[^"]+)"', page.text)]
-    assert 0 < len(page.content) + sum(map(len, assets)) < 40_000
+    assert len(assets) == 3  # one stylesheet, one script, one icon
+    assert len(page.content) + sum(map(len, assets)) < 40_000
     assert "Page 2 of 84" in text_of(page)
     last = place.browser.open(f"/jobs/{claim.job_id}?class=0999")
     assert re.findall(r"<h3><a [^>]*>([^<]+)</a></h3>", last.text) == ["class 0999 of the dataset"]
@@ -257,10 +263,50 @@ def test_a_failure_comes_first_with_its_hint_and_code(place: Place) -> None:
     page = place.see(job)
     text = text_of(page)
     assert job.failure
-    assert text.index(job.failure.message) < text.index("Stages")
+    told = f"C{job.failure.message[1:]}."
+    assert text.index(told) < text.index("Stages")
     assert "What to do: Lower images_per_class , or leave the class out." in text
     assert job.failure.code in text
     assert 'role="alert"' in page.text
+
+
+def test_a_job_that_has_just_ended_says_how_long_its_files_are_kept(place: Place) -> None:
+    job = place.finished(images_per_class=1, evaluation="none")
+    assert (job.expires_at, job.finished_at is not None) == (None, True)  # the sweep has not come by yet
+    days = timedelta(days=place.services.settings.retention_days)
+    until = f"{(job.finished_at or NEVER) + days:%Y-%m-%d %H:%M} UTC"
+    assert f"files kept until {until}" in text_of(place.see(job))
+    with place.services.engine.begin() as connection:
+        connection.execute(sql("UPDATE jobs SET expires_at = '2040-01-02 03:04Z' WHERE id = :id"), {"id": job.id})
+    assert "files kept until 2040-01-02 03:04 UTC" in text_of(place.see(job))
+
+
+def test_a_job_that_failed_promises_no_files(place: Place) -> None:
+    assert "kept until" not in text_of(place.see(place.finished(images_per_class=500)))
+
+
+def test_a_new_job_starts_from_an_old_one(place: Place) -> None:
+    labels = {"campaign": "spring"}
+    config = DistillConfig.model_validate({"dataset": {"uri": place.uri}, **QUICK, "images_per_class": [1, 2]})
+    old = place.services.store.submit("ann", config, JobOptions(labels=labels))
+    place.browser.send(f"/jobs/{old.id}/cancel")
+    link = re.search(r'href="(/new\?from=[^"]+)"', place.see(old).text)
+    assert link
+    sent = place.browser.send("/new", **fields_of(place.browser.open(link[1])) | {"act": "start", "seed": "7"})
+    made = place.services.store.get("ann", sent.headers["location"].rpartition("/")[2])
+    assert made.config == old.config.model_copy(update={"seed": 7})
+    assert dict(made.labels) == labels
+    place.browser.send(f"/jobs/{made.id}/cancel")
+
+
+def test_what_no_form_can_say_of_an_old_job_is_owned_up_to(place: Place) -> None:
+    odd = {"uri": place.uri, "class_map": {"a = b": "c"}}
+    job = place.services.store.submit("ann", DistillConfig.model_validate({"dataset": odd}))
+    place.browser.send(f"/jobs/{job.id}/cancel")
+    assert "Not all of it fits a form" in text_of(place.browser.open(f"/new?from={job.id}"))
+    plain = place.submit()
+    place.browser.send(f"/jobs/{plain.id}/cancel")
+    assert "Not all of it fits a form" not in text_of(place.browser.open(f"/new?from={plain.id}"))
 
 
 def test_trying_again_makes_one_job_however_often_the_form_is_sent(place: Place) -> None:
@@ -313,6 +359,7 @@ def test_somebody_elses_job_is_not_there(place: Place, done: Job, path: str) -> 
     assert bobs.sign_in({"Authorization": f"Bearer {secret}"}).status_code == 303
     assert bobs.open(f"/jobs/{done.id}{path}").status_code == 404
     assert bobs.open(f"/compare?a={done.id}&b={done.id}").status_code == 404
+    assert bobs.open(f"/new?from={done.id}").status_code == 404
     unknown = Browser(TestClient(place.app)).open(f"/jobs/{done.id}{path}")
     assert unknown.url.path == "/sign-in"
 
@@ -323,13 +370,14 @@ def test_a_key_that_may_only_look_is_offered_no_change(place: Place, done: Job) 
     assert looking.sign_in({"Authorization": f"Bearer {secret}"}).status_code == 303
     page = looking.open(f"/jobs/{done.id}")
     assert page.status_code == 200
-    assert not re.search(r"/(retry|delete|cancel)\b", page.text)
+    assert not re.search(r"/(retry|delete|cancel|new)\b", page.text)
 
 
 def test_two_jobs_are_compared_config_first(place: Place, done: Job) -> None:
     other = place.finished(images_per_class=2, method="random", canvas="real")
     text = text_of(place.browser.open(f"/compare?a={done.id}&b={other.id}"))
     assert re.search(r"images_per_class 3 2 method ddoq random", text)
+    assert re.search(r"coverage [\d.]+% [\d.]+% size of the distilled set [\d.,]+ \w+ ", text)
     assert text.index("images_per_class") < text.index("Test accuracy, %") < text.index("The images")
     assert re.search(r"distilled \S+ ± \S+ \S+ ± \S+ (no more than noise|[AB] is better) \(", text)
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
+from api.services import Services
 from jobs.keys import Scope
 from jobs.records import Claim
+from jobs.upload_uses import names_of_uploads
 from tests.integration.browsing import Browser, text_of
 from tests.integration.conftest import CONFIG
 
@@ -93,6 +95,18 @@ def test_hostile_texts_stay_texts(anns: Browser, ann: Headers) -> None:
     page = anns.open("/").text
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_the_dataset_of_an_upload_is_shown_by_the_name_of_its_file(
+    anns: Browser, ann: Headers, services: Services, bob: Headers
+) -> None:
+    upload = anns.client.post("/v1/uploads", json={"filename": "<b>flowers.zip"}, headers=ann).json()
+    assert anns.client.put(f"{upload['links']['self']}/content", content=b"a zip", headers=ann).status_code == 200
+    body = {**CONFIG, "dataset": {"uri": upload["uri"]}}
+    job_id = anns.client.post("/v1/jobs", json=body, headers=ann).json()["id"]
+    for path in ("/", f"/jobs/{job_id}"):
+        assert "<b>flowers.zip" in text_of(anns.open(path))
+    assert names_of_uploads(services.engine, "bob", [upload["uri"]]) == {}
 
 
 def test_the_list_is_live_only_while_a_job_has_not_ended(anns: Browser, ann: Headers) -> None:

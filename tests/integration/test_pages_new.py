@@ -12,6 +12,7 @@ from jobs.keys import Scope
 from jobs.records import Job
 from jobs.store import JobFilter
 from tests.integration.browsing import OWN, Browser, text_of
+from tests.integration.test_pages_policy import MOST_BYTES
 from tests.pictures import members, write_tar, write_zip
 
 Headers = dict[str, str]
@@ -46,6 +47,17 @@ def test_a_plan_is_shown_and_nothing_is_stored(anns: Browser, services: Services
     assert "quantize" in words
     assert value_of(page, "dataset.uri") == flowers
     assert anns_jobs(services) == []
+
+
+def test_a_plan_is_light_whatever_the_form_shows(anns: Browser, tmp_path: Path) -> None:
+    names = tuple(f"class {number:04d} of the dataset" for number in range(30))
+    settings = {"prior.kind": "fit", "was.prior.kind": "fit", "teacher.kind": "train", "was.teacher.kind": "train"}
+    page = fill(
+        anns, "plan", write_zip(tmp_path / "many.zip", members(names)), **settings, **{"prior.resolution": "32"}
+    )
+    assert "10 more classes" in text_of(page)
+    urls = re.findall(r'(?:src|href)="(/page/[^"]*)"', page.text)
+    assert sum(len(anns.client.get(url).content) for url in urls) + len(page.content) < MOST_BYTES
 
 
 def test_the_form_starts_the_job_that_it_describes(anns: Browser, services: Services, flowers: str) -> None:
@@ -103,7 +115,7 @@ def test_what_is_refused_of_the_dataset_stands_beside_its_address(anns: Browser,
 def test_parts_that_do_not_fit_together_are_said_on_top(anns: Browser, flowers: str) -> None:
     page = fill(anns, "start", flowers, method="ddoq", canvas="real", **{"sampler.steps": "20"})
     assert page.status_code == 422
-    assert "canvas &#39;real&#39;" in page.text
+    assert "Canvas &#39;real&#39;" in page.text
     assert "aria-invalid" not in page.text
 
 
@@ -111,7 +123,7 @@ def test_another_kind_of_prior_shows_its_own_settings(anns: Browser, services: S
     shown = {"prior.kind": "vae", "was.prior.kind": "pixels", "seed": "3"}
     page = fill(anns, "show", "", **shown)
     assert page.status_code == 200
-    assert 'id="prior.model"' in page.text
+    assert 'name="prior.model"' in page.text
     assert value_of(page, "prior.resolution") == "256"
     assert value_of(page, "was.prior.kind") == "vae"
     assert value_of(page, "seed") == "3"

@@ -25,8 +25,8 @@ class Shape(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attributes}
         self.tags.append((tag, given))
-        if self._is_in_label and "id" in given:
-            self.inside_labels.append(given["id"])
+        if self._is_in_label and "name" in given:
+            self.inside_labels.append(given["name"])
         self._is_in_label |= tag == "label"
 
     def handle_endtag(self, tag: str) -> None:
@@ -117,7 +117,7 @@ def test_every_input_has_a_label_and_what_describes_it_is_there(page: Any) -> No
     assert len(set(ids)) == len(ids)
     labelled = {given["for"] for given in shape.named("label") if "for" in given} | set(shape.inside_labels)
     typed = [given for given in shape.named("input", "select", "textarea") if given.get("type") != "hidden"]
-    assert not [given for given in typed if given["id"] not in labelled]
+    assert not [given for given in typed if not labelled & {given.get("id"), given.get("name")}]
     described = {name for _, given in shape.tags for name in given.get("aria-describedby", "").split()}
     assert described <= set(ids)
 

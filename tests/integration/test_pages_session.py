@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text as sql
 from starlette.testclient import TestClient
 
-from api.pages.tokens import SESSION_SECONDS
+from api.pages.tokens import SESSION_SECONDS, SessionTokens
 from api.services import Services
 from jobs.keys import Scope, new_secret
 from tests.integration.browsing import OWN, Browser, text_of
@@ -63,7 +65,7 @@ def test_a_wrong_key_is_refused_beside_its_field(browser: Browser) -> None:
     assert page.status_code == 401
     assert "set-cookie" not in page.headers
     assert 'aria-invalid="true"' in page.text
-    assert "unknown, was revoked or has expired" in text_of(page)
+    assert "This API key is unknown, was revoked or has expired; create another. auth" in text_of(page)
     assert "auth.invalid_key" in text_of(page)
 
 
@@ -94,6 +96,20 @@ def test_a_revoked_key_ends_its_sessions_at_once(browser: Browser, services: Ser
     assert browser.open("/").url.path == "/"
     services.keys.revoke("ann", key.id)
     assert browser.open("/").url.path == "/sign-in"
+
+
+def test_a_key_that_expires_ends_its_sessions_at_once(browser: Browser, services: Services) -> None:
+    key, secret = services.keys.create("ann", "short", list(Scope), datetime.now(UTC) + timedelta(hours=1))
+    browser.sign_in({"Authorization": f"Bearer {secret}"})
+    assert browser.open("/").url.path == "/"
+    with services.engine.begin() as connection:
+        connection.execute(sql("UPDATE api_keys SET expires_at = now() WHERE id = :id"), {"id": key.id})
+    assert browser.open("/").url.path == "/sign-in"
+
+
+def test_another_pepper_ends_every_session(browser: Browser, services: Services) -> None:
+    key, _ = services.keys.create("ann", "kept", list(Scope))
+    assert not is_opened_by(browser, SessionTokens(b"another pepper").issue(key.id, time.time()))
 
 
 def test_a_page_needs_the_scope_that_the_api_needs(browser: Browser, key_for: KeyFor) -> None:

@@ -103,6 +103,8 @@ def test_axe_finds_nothing_serious_on_a_comparison_and_a_refusal(
     look.open(f"/compare?a={finished}&b={other}")
     look.draw_images()
     examine(look, "compare")
+    look.open(f"/new?from={finished}")
+    examine(look, "new-from")
     look.open("/jobs/job_00000000000000000000000000")
     examine(look, "not-found")
 

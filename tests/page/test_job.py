@@ -26,7 +26,7 @@ def test_the_downloaded_archive_has_the_checksum_that_the_page_gives(owner: Visi
     owner.open(f"/jobs/{finished}")
     with owner.page.expect_download() as download:
         owner.page.get_by_role("link", name="Download archive.zip").click()
-    assert sha256(download.value.path().read_bytes()).hexdigest() == owner.page.locator(".sum").inner_text()
+    assert sha256(download.value.path().read_bytes()).hexdigest() == owner.page.locator("#sum").inner_text()
 
 
 def test_images_appear_while_a_job_runs(owner: Visitor, slow: str) -> None:
@@ -51,7 +51,8 @@ def test_a_failed_job_says_its_sentence_before_all_else(owner: Visitor) -> None:
     sentence = owner.place.ask("GET", f"/v1/jobs/{job_id}")["error"]["message"]
     owner.open(f"/jobs/{job_id}")
     assert "12 " in sentence
-    assert owner.page.get_by_role("main").inner_text().startswith(sentence)
+    shown = owner.page.get_by_role("main").inner_text()
+    assert shown.startswith(f"{sentence[0].upper()}{sentence[1:]}.")
     owner.expect(owner.page.get_by_role("alert")).to_contain_text("What to do:")
 
 

@@ -50,6 +50,15 @@ def test_a_planned_job_is_started_and_watched_to_its_end_without_a_reload(owner:
     assert len(owner.traffic.pages) == n_pages
 
 
+def test_a_job_starts_from_an_old_one_with_one_thing_changed(owner: Visitor, finished: str) -> None:
+    owner.open(f"/jobs/{finished}")
+    owner.page.get_by_role("link", name="Start from this job").click()
+    owner.expect(owner.input("prior.resolution")).to_have_value("8")
+    owner.input("images_per_class").fill("3")
+    owner.press("Look at it first")
+    owner.sees("30 images would stand for 1,437 training images")
+
+
 def test_a_mistake_is_told_on_top_and_beside_its_field(owner: Visitor) -> None:
     owner.open("/new")
     owner.input("dataset.uri").fill("nonsense")

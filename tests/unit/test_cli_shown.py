@@ -116,10 +116,10 @@ def test_bytes_are_shown_at_a_terminal_under_the_name_of_the_file(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
     with show_bytes() as on_bytes:
-        on_bytes("[red]archive.zip", 500, 1000)
-        on_bytes("[red]archive.zip", 1000, 1000)
+        on_bytes("[red]archive.zip", 500, 2048)
+        on_bytes("[red]archive.zip", 2048, 2048)
     told = capsys.readouterr()
-    assert (told.out, "[red]archive.zip" in told.err, "1.0/1.0 kB" in told.err) == ("", True, True)
+    assert (told.out, "[red]archive.zip" in told.err, "2 KiB of 2 KiB" in told.err) == ("", True, True)
 
 
 def test_stages_are_bars_at_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

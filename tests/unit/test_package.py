@@ -25,7 +25,6 @@ from tests.finished import CLASSES, COUNTS, Finished, colour, finish
 PLOTS = {
     "accuracy-by-class.svg",
     "accuracy.svg",
-    "distortion-by-pass.svg",
     "distortion.svg",
     "latent-map.svg",
     "weights.svg",

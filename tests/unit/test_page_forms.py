@@ -6,16 +6,18 @@ import pytest
 from pydantic import BaseModel
 
 from api.errors import Fault, InvalidRequestError
-from api.pages.drafts import UNIONS, Draft, new_draft, read_draft
+from api.pages.drafts import UNIONS, Draft, draft_of, new_draft, read_draft
 from api.pages.forms import Form
 from api.pages.hints import hint_of, marks
 from api.pages.mistakes import explain
 from api.pages.schema import DIAL, Input, sections
 from api.problems import write_problem
 from api.views import JobRequest
+from ddoq.config import DistillConfig
 from ddoq.dataset_config import DatasetConfig
 from ddoq.prior_config import Prior
 from ddoq.teacher_config import TeacherConfig
+from jobs.options import JobOptions, Priority
 
 URI = "s3://datasets/flowers.zip"
 KINDS = [("prior", kind) for kind in get_args(Prior)] + [("teacher", kind) for kind in get_args(TeacherConfig)]
@@ -105,6 +107,47 @@ def test_a_box_is_sent_only_when_it_is_ticked() -> None:
 def test_a_total_replaces_the_dial_that_nobody_touched() -> None:
     made = sent(total_images="30").request()
     assert (made.total_images, made.images_per_class) == (30, None)
+
+
+def test_what_may_be_null_is_null_when_its_default_is_taken_away() -> None:
+    texts = {"teacher.kind": "train", "teacher.width": ""}
+    assert sent(**texts).request().teacher.width is None  # type: ignore[union-attr]
+    assert sent(images_per_class="", total_images="30").request().images_per_class is None
+    assert refusal_of(images_per_class="") == {
+        "/images_per_class": "Value error, give either images_per_class or total_images"
+    }
+    assert hint_of(flat({"teacher.kind": "train"})["teacher.width"]).endswith("Empty is null.")
+
+
+def test_an_emptied_field_that_cannot_be_null_is_its_default() -> None:
+    assert sent(seed="", **{"students.seeds": ""}).request().config == sent().request().config
+
+
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"images_per_class": [1, 10, 50], "evaluation": "full"},
+    {"images_per_class": {"a=b": 5, "rose": 6}, "seed": 2**62},
+    {"total_images": 30, "method": "medoid", "canvas": "real"},
+    {"teacher": {"kind": "train", "width": None}, "students": {"networks": ["convnet-3", "resnet-18"]}},
+    {"teacher": {"kind": "pretrained", "model": "org/vit", "mean": [0.5, 0.25, 1e-5]}},
+    {"prior": {"kind": "fit", "resolution": 32, "compile": True}, "sampler": {"strength": 0.1}},
+    {
+        "dataset": {
+            "uri": URI,
+            "class_map": {"old": "new", "bad": None},
+            "label_names": ["cat", "a dog"],
+            "splits": {"test": "x"},
+        }
+    },
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: "-".join(asked) or "defaults")
+def test_a_form_filled_in_from_a_job_asks_for_the_same(asked: dict[str, Any]) -> None:
+    config = DistillConfig.model_validate({"dataset": {"uri": URI}, **asked})
+    options = JobOptions(priority=Priority.HIGH, labels={"team": "a", "empty": ""}, timeout_s=60)
+    made = draft_of(config, options).request()
+    assert (made.config, made.job) == (config, options)
 
 
 def test_settings_of_another_kind_than_the_chosen_one_are_left_behind() -> None:

@@ -1,17 +1,19 @@
 """A job in words."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.pages.comparing import ABSENT, Difference, differences, do_compare
-from api.pages.job_words import curl, happened, made, request_json, rest_in_words
+from api.pages.comparing import ABSENT, Difference, differences, do_compare, figures
+from api.pages.job_report import ReportFile
+from api.pages.job_words import curl, happened, made, request_json, rest_in_words, standing
+from api.shapes import show_job
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.forecasts import Rest
 from jobs.options import JobOptions, Priority
-from jobs.records import JobEvent
+from jobs.records import Job, JobEvent, JobState
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -21,10 +23,43 @@ def config(**asked: object) -> DistillConfig:
 
 
 @pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (JobState.RUNNING, "Running: train, stage 5 of 7."),
+        (JobState.SUCCEEDED, "Done in less than 1 s."),
+        (JobState.FAILED, "Failed in stage train, after less than 1 s."),
+        (JobState.CANCELLED, "Cancelled after less than 1 s."),
+    ],
+)
+def test_how_a_job_stands_is_one_sentence(state: JobState, words: str) -> None:
+    job = Job(
+        id="job_1",
+        owner="ann",
+        state=state,
+        stage=Stage.TRAIN,
+        config=config(),
+        failure=None,
+        created_at=NOW,
+        started_at=NOW,
+        finished_at=None if state is JobState.RUNNING else NOW + timedelta(seconds=0.2),
+        stages={},
+        figures={},
+        priority=Priority.NORMAL,
+        queue_deadline_at=None,
+        timeout_seconds=None,
+        expires_at=None,
+        queue_position=None,
+        labels={},
+        retried_from=None,
+    )
+    assert standing(show_job(job, NOW)) == words
+
+
+@pytest.mark.parametrize(
     ("rest", "words"),
     [
         (Rest(75, ()), "About 1 min 15 s left."),
-        (Rest(0, ()), "About 0 s left."),
+        (Rest(0, ()), "Less than 1 s left."),
         (
             Rest(75, (Stage.TRAIN,)),
             "About 1 min 15 s left. Besides, how long train will take is not known: nothing like it has ended here "
@@ -74,6 +109,17 @@ def test_only_what_differs_is_listed_by_its_place() -> None:
     assert found["images_per_class"] == Difference("images_per_class", "3", "1, 2")
     assert found["output.resolution"] == Difference("output.resolution", ABSENT, "16")
     assert set(found) == {"images_per_class", "output.resolution", "students.seeds"}
+
+
+def test_figures_side_by_side_have_words_and_units() -> None:
+    one = {"coverage.distilled": 0.985526, "bytes.distilled": 22_146.0, "distilled_images": 100.0, "w2.weighted": 1.0}
+    two = {"coverage.distilled": 0.5, "bytes.distilled": 1024.0, "distilled_images": 2000.0, "distortion": 3.0}
+    mine, its = (ReportFile("", {}, (), figures=found) for found in (one, two))
+    assert [(row.name, row.one, row.other) for row in figures(mine, its)] == [
+        ("distilled images", "100", "2,000"),
+        ("coverage", "98.6%", "50.0%"),
+        ("size of the distilled set", "21.6 KiB", "1 KiB"),
+    ]
 
 
 def test_accuracies_compare_on_the_same_data_by_students_trained_alike() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from api.pages.plan_words import MOST_CLASSES, tell_plan
 from api.pages.rows import images_in_words, show_row
-from api.pages.wording import moment, size, span, when
+from api.pages.wording import about, moment, sentence, span, when
 from api.plan_views import BudgetView, ClassView, DatasetView, EstimateView, PlanView, StagePlanView
 from api.shapes import show_job
 from ddoq.config import DistillConfig
@@ -73,7 +73,7 @@ def plan(n_classes: int = 3, seconds: float | None = 90, **rest: object) -> Plan
     ("seconds", "words"),
     [
         (0, "0 s"),
-        (0.2, "under 1 s"),
+        (0.2, "less than 1 s"),
         (59.4, "59 s"),
         (59.6, "1 min 00 s"),
         (3599, "59 min 59 s"),
@@ -85,12 +85,24 @@ def test_a_time_is_said_in_its_two_largest_units(seconds: float, words: str) -> 
     assert span(seconds) == words
 
 
+def test_an_estimate_is_rough_however_short_it_is() -> None:
+    assert [about(seconds) for seconds in (0, 0.4, 75)] == ["less than 1 s", "less than 1 s", "about 1 min 15 s"]
+
+
 @pytest.mark.parametrize(
-    ("n_bytes", "words"),
-    [(0, "0 bytes"), (999, "999 bytes"), (999_600, "1 MB"), (1_234_567, "1.23 MB"), (5e15, "5,000 TB")],
+    ("text", "shown"),
+    [
+        ("this is no API key of ours; a key has 38 characters", "This is no API key of ours; a key has 38 characters."),
+        ("class 'cat' has 12 training images", "Class 'cat' has 12 training images."),
+        ("there is a full stop already.", "There is a full stop already."),
+        ("images_per_class names a number twice", "images_per_class names a number twice."),
+        ("s3://datasets is not allowed here", "s3://datasets is not allowed here."),
+        ("12 bytes came", "12 bytes came."),
+        ("damaged: it breaks off", "Damaged: it breaks off."),
+    ],
 )
-def test_a_size_is_said_in_the_largest_unit_of_which_there_is_one(n_bytes: float, words: str) -> None:
-    assert size(n_bytes) == words
+def test_what_the_api_says_is_shown_as_a_sentence_and_names_stay_as_they_are(text: str, shown: str) -> None:
+    assert sentence(text) == shown
 
 
 def test_a_moment_is_said_to_the_minute_and_marked_to_the_second() -> None:
@@ -107,7 +119,7 @@ def test_images_are_counted_as_they_were_asked_for(per_class: object, total: int
 
 
 def test_a_queued_job_says_its_place() -> None:
-    row = show_row(show_job(JOB, AT))
+    row = show_row(show_job(JOB, AT), {})
     assert row.progress
     assert (row.progress.percent, row.progress.words) == (0, "queued, position 3")
     assert row.labels == (("a", ""), ("b", "2"))
@@ -116,22 +128,26 @@ def test_a_queued_job_says_its_place() -> None:
 def test_progress_counts_stages_and_the_share_of_the_one_at_hand() -> None:
     stages = {Stage.READ: units(1, 4, 4), Stage.ENCODE: units(0, 5, 10)}
     job = replace(JOB, state=JobState.RUNNING, stage=Stage.ENCODE, stages=stages, queue_position=None, started_at=AT)
-    row = show_row(show_job(job, AT + timedelta(seconds=5)))
+    row = show_row(show_job(job, AT + timedelta(seconds=5)), {})
     assert row.progress
     assert row.progress.percent == 100 * 1.5 // len(CONFIG.stages)
     assert row.progress.words == f"encode, 1 of {len(CONFIG.stages)} stages done"
 
 
 def test_a_job_that_has_ended_has_no_progress() -> None:
-    assert show_row(show_job(replace(JOB, state=JobState.FAILED, queue_position=None), AT)).progress is None
+    assert show_row(show_job(replace(JOB, state=JobState.FAILED, queue_position=None), AT), {}).progress is None
 
 
 def test_a_plan_begins_with_what_comes_out_and_when() -> None:
     words = tell_plan(plan())
     assert words.verdict == "30 images would stand for 303 training images, after about 1 min 30 s."
-    assert words.dataset == "3 classes, read as folders, 2.5 MB; 30 test images, held out of the training images."
+    assert words.dataset == "3 classes, read as folders, 2.38 MiB; 30 test images, held out of the training images."
     assert words.others == ""
     assert dict(words.bases) == {"jobs like it": ", ".join(CONFIG.stages)}
+
+
+def test_a_plan_of_an_instant_says_so() -> None:
+    assert tell_plan(plan(seconds=0.2)).verdict.endswith("after less than 1 s.")
 
 
 def test_a_plan_whose_time_is_not_known_says_so() -> None:

@@ -196,12 +196,16 @@ def test_plots_are_there_where_there_are_numbers_for_them() -> None:
         report(),
         by_class={"distilled": shares, "random real": shares},
         latent_map=LatentMap((0.5, 0.5), {"cat": MappedClass(((0.0, 0.0), (1.0, 1.0)), ((0.5, 0.5),), (1.0,))}),
-        history={"cat": (2.0, 1.0), "dog": ()},
+        history={"cat": (2.0, 1.0, 0.5), "dog": ()},
     )
     assert set(draw_plots(told)) == {ACCURACY, WEIGHTS, DISTORTION, BY_CLASS, MAP, BY_PASS}
     assert Tags(html_of(told, CONFIG, BUDGET, None)).tags.count("svg") == 6
     bare = replace(told, by_class={}, latent_map=None, history={"cat": (2.0,), "dog": (0.0, 0.0)})
     assert set(draw_plots(bare)) == {ACCURACY, WEIGHTS, DISTORTION}
+
+
+def test_a_single_pass_makes_no_curve() -> None:
+    assert BY_PASS not in draw_plots(replace(report(), history={"cat": (2.0, 2.0), "dog": (2.0, 1.0)}))
 
 
 def test_classes_are_compared_with_random_images_that_are_labelled_alike() -> None:

@@ -11,7 +11,7 @@ const MOST_PAUSE_MS = 30000;
 /** Make `old` what `fresh` is, and leave alone whatever is the same: focus, scroll and loaded images stay. */
 function mend(old, fresh) {
   if (old.isEqualNode(fresh) || old.matches?.("[data-upload]")) return;
-  if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
+  if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName || old.id !== fresh.id || old.name !== fresh.name) {
     old.replaceWith(fresh);
     return;
   }
@@ -33,11 +33,13 @@ async function refresh() {
   if (answer.redirected) return location.reload(); // the session has ended
   if (!answer.ok) throw new Error(`${answer.status}`);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const { activeElement } = document;
   for (const region of document.querySelectorAll("[data-live]")) {
     const found = fresh.getElementById(region.id);
     if (found) mend(region, found);
     else region.removeAttribute("data-live");
   }
+  if (!activeElement.isConnected) document.getElementById("main").focus({ preventScroll: true }); // it went away
 }
 
 async function follow() {
@@ -73,19 +75,21 @@ document.addEventListener("change", (event) => {
 
 // A file that is chosen or dropped in a zone marked by `data-upload` is sent there; its address fills `data-fills`.
 
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
 function sendFile(zone, file) {
-  const field = document.getElementById(zone.dataset.fills);
+  const { form_token: token, [zone.dataset.fills]: field } = zone.closest("form").elements;
   const [row, bar, stop, status] = ["p", "progress", "button", "[role=status]"].map((one) => zone.querySelector(one));
   const request = new XMLHttpRequest();
   const said = (text) => (status.textContent = text);
   request.open("POST", `${zone.dataset.upload}?filename=${encodeURIComponent(file.name.slice(-255))}`);
-  request.setRequestHeader("X-Form-Token", zone.closest("form").elements.form_token.value);
+  request.setRequestHeader("X-Form-Token", token.value);
   request.responseType = "json";
   request.upload.onprogress = ({ loaded, total }) => (bar.value = (100 * loaded) / total);
   request.onabort = () => said("Stopped. Nothing of the file was kept.");
   request.onerror = () => said("The connection broke off. Choose the file again.");
   request.onload = () => {
-    if (request.status !== 201) return said(request.response?.detail ?? `The server answered ${request.status}.`);
+    if (request.status !== 201) return said(sentence(request.response?.detail ?? `the server answered ${request.status}`));
     field.value = request.response.uri;
     said(`${file.name} is here, as the dataset above.`);
   };
