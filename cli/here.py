@@ -1,5 +1,6 @@
 """`ddoq up`, `distill`, `fit` and `train`: what runs on this machine."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from cli.folder import DEFAULT
 from cli.options import FILE, FOLDER, config_argument, json_option, tell
 from cli.progress import show_stages
 from ddoq.events import Stage
+from ddoq.manifests import is_complete
 
 
 @click.command()
@@ -29,6 +31,14 @@ def up(data: Path, port: int, roots: tuple[Path, ...], n_workers: int) -> None:
     run(Options(data, port, roots, n_workers))
 
 
+def left_of(stages: Sequence[Stage], folder: Path) -> list[Stage]:
+    """List the stages that are not complete in a folder; say which are."""
+    complete = [stage for stage in stages if is_complete(folder / stage)]
+    if complete:
+        click.echo(f"complete in {folder}: {', '.join(complete)}", err=True)
+    return [stage for stage in stages if stage not in complete]
+
+
 @click.command()
 @config_argument
 @click.argument("folder", type=FOLDER)
@@ -38,10 +48,10 @@ def distill(config_file: Path, folder: Path, as_json: bool) -> None:
 
     CONFIG is a JSON file, or - for what is piped in.
     """
-    from cli.local import distill_here, usage_here
-
     config = read_config(config_file)
-    with show_stages(config.stages) as bars:
+    with show_stages(left_of(config.stages, folder)) as bars:
+        from cli.local import distill_here, usage_here  # takes seconds
+
         distilled = distill_here(config, folder, bars.on_event)
     lines = [f"{each.budget}\n{each.verdict}\n{each.archive}\n{each.report}" for each in distilled]
     tell({"archives": distilled}, as_json, "\n".join([*lines, *usage_here(config, folder)]))
@@ -56,10 +66,10 @@ def fit(config_file: Path, folder: Path, as_json: bool) -> None:
 
     A later 'ddoq distill' of this data takes it from the cache (XDG_CACHE_HOME, or ~/.cache) and does not train again.
     """
-    from cli.local import fit_here
-
     config = read_config(config_file)
-    with show_stages(config.stages[: config.stages.index(Stage.QUANTIZE)]) as bars:
+    with show_stages(left_of(config.stages[: config.stages.index(Stage.QUANTIZE)], folder)) as bars:
+        from cli.local import fit_here  # takes seconds
+
         prior = fit_here(config, folder, bars.on_event)
     tell({"prior": prior}, as_json, str(prior))
 
@@ -81,8 +91,8 @@ def train(archive: Path, network: str | None, output: Path, as_json: bool) -> No
 
     An archive holds no test images; what the report in it says of students of this network is printed.
     """
-    from cli.training import train_here
-
     with show_stages([Stage.TRAIN]) as bars:
+        from cli.training import train_here  # takes seconds
+
         trained = train_here(archive, network, output, lambda done, total: bars.show(Stage.TRAIN, done, total))
     tell(trained, as_json, trained.words)

@@ -18,6 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from ddoq.events import Event
@@ -26,6 +27,8 @@ from ddoq.measure_words import in_bytes
 ACCURACY = re.compile(
     r"((?P<budget>[^.]+)\.)?(accuracy|accuracy_by_network\.(?P<network>[^.]+))\.(?P<contender>.+)\.mean"
 )
+BESIDE_STAGE = 34  # columns beside a bar: a stage's name, a count in the millions, a clock
+BESIDE_FILE = 60  # a file's name, as long as ours are, its size, a speed
 
 
 class Stages(Protocol):
@@ -34,8 +37,8 @@ class Stages(Protocol):
     def on_event(self, event: Event) -> None:
         """Show the news of a stage."""
 
-    def show(self, stage: str, done: int, total: int) -> None:
-        """Show that `done` of `total` pieces of a stage are finished; `total` is 0 until known."""
+    def show(self, stage: str, done: int, total: int, seconds: float | None = None) -> None:
+        """Show that `done` of `total` pieces of a stage, 0 until known, are finished, in `seconds` where counted."""
 
 
 @contextmanager
@@ -49,32 +52,39 @@ def show_stages(stages: Iterable[str]) -> Iterator[Stages]:
         yield bars
 
 
+def _bar(console: Console, n_beside: int) -> BarColumn:
+    """Make a bar that leaves room for `n_beside` columns, and for the ^C that a terminal writes behind the last."""
+    return BarColumn(bar_width=max(4, min(40, console.width - n_beside - len("^C") - 1)))
+
+
 class StageBars:
-    """One bar a stage; there is nothing to see before the first news."""
+    """One bar a stage, from the start on: what is loaded before the first news takes seconds."""
 
     def __init__(self, stages: Iterable[str], console: Console) -> None:
-        columns = (TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console)
+        name, bar = TextColumn("{task.description:<9}"), _bar(console, BESIDE_STAGE)
+        self._progress = Progress(name, bar, MofNCompleteColumn(), TimeElapsedColumn(), console=console)
         self._tasks = {stage: self._progress.add_task(str(stage), start=False, total=None) for stage in stages}
 
     def __enter__(self) -> Self:
+        self._progress.start()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        if self._progress.live.is_started:
-            self._progress.stop()
+        self._progress.stop()
 
     def on_event(self, event: Event) -> None:
         """Move the bar of the event's stage."""
         self.show(event.stage, event.done, event.total)
 
-    def show(self, stage: str, done: int, total: int) -> None:
-        """Move a bar to `done` of `total`; its clock starts when the total is known."""
-        self._progress.start()
+    def show(self, stage: str, done: int, total: int, seconds: float | None = None) -> None:
+        """Move a bar to `done` of `total`; its clock starts when the total is known, or shows `seconds`."""
+        if not total:
+            return
         task = self._tasks[stage]
-        if total:
-            self._progress.start_task(task)
-            self._progress.update(task, completed=done, total=total)
+        self._progress.start_task(task)
+        if seconds is not None:
+            self._progress.tasks[task].start_time = self._progress.get_time() - seconds
+        self._progress.update(task, completed=done, total=total)
 
 
 class StageLines:
@@ -87,7 +97,7 @@ class StageLines:
         """Say what is new of the event's stage."""
         self.show(event.stage, event.done, event.total)
 
-    def show(self, stage: str, done: int, total: int) -> None:
+    def show(self, stage: str, done: int, total: int, seconds: float | None = None) -> None:  # noqa: ARG002
         """Say that a stage has begun, or is done, unless that was said."""
         if total:
             self._say(stage, f"begins, {total:,} to do")
@@ -116,13 +126,14 @@ def show_bytes() -> Iterator[Callable[[str, int, int], None]]:
     if not console.is_terminal:
         yield lambda _name, _done, _total: None
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), BytesColumn())
+    name, bar = TextColumn("{task.description}", markup=False), _bar(console, BESIDE_FILE)
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console) as progress:
+    with Progress(name, bar, BytesColumn(Column(no_wrap=True)), console=console) as progress:
 
         def show(name: str, done: int, total: int) -> None:
-            task = tasks[name] = tasks.get(name) or progress.add_task(name, total=total)
-            progress.update(task, completed=done)
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done)
 
         yield show
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cli.exits import with_hint
 from cli.progress import accuracy_lines
-from cli.words import at_time, in_columns, in_pairs, in_time
+from cli.words import at_time, in_columns, in_pairs, in_time, printable
 from ddoq.measure_words import in_bytes, words_on_bytes, words_on_coverage
 from ddoq_client.views import Artifact, JobView, Plan, StagePlan, StageProgress
 
@@ -51,7 +51,8 @@ def in_plan(plan: Plan) -> str:
     parts = [
         f"dataset: {found}\nmakes: {images}",
         _class_table(plan),
-        in_columns([("stage", "units", "time", "memory", "known by"), *map(_plan_row, plan.stages)]),
+        in_columns([("stage", "units", "time", "memory"), *map(_plan_row, plan.stages)]),
+        _bases(plan),
         total,
         *(f"warning: {sentence}" for sentence in (*plan.warnings, *data.left_out)),
         f"not checked: {'; '.join(plan.not_checked)}" if plan.not_checked else "",
@@ -69,7 +70,15 @@ def _class_table(plan: Plan) -> str:
 def _plan_row(plan: StagePlan) -> tuple[str, ...]:
     seconds, peak = plan.estimate.seconds, plan.estimate.peak_bytes
     time, memory = in_time(seconds) if seconds is not None else "?", in_bytes(peak) if peak is not None else "?"
-    return plan.stage, f"{plan.units:,}", time, memory, plan.estimate.basis
+    return plan.stage, f"{plan.units:,}", time, memory
+
+
+def _bases(plan: Plan) -> str:
+    """Say once of the stages with the same basis what it is."""
+    stages: dict[str, list[str]] = {}
+    for each in plan.stages:
+        stages.setdefault(each.estimate.basis, []).append(each.stage)
+    return "\n".join(printable(f"{', '.join(names)}: {basis}") for basis, names in stages.items())
 
 
 def _where(job: JobView) -> str:

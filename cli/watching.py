@@ -33,7 +33,7 @@ def follow(client: Client, job_id: str) -> Job:
     with left_running(job_id), show_stages(at.stage for at in client.job(job_id).stages) as bars:
         for job in client.watch(job_id):
             for at in job.stages:
-                bars.show(at.stage, at.done, at.total)
+                bars.show(at.stage, at.done, at.total, at.seconds)
     return job
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from statistics import fmean
 from threading import Event as StopSign
 
@@ -79,8 +80,9 @@ def train_all(
         running: Set[Future[nn.Module]] = set(futures)
         while futures:
             running = _still_running(running)
+            n_ready = sum(1 for _ in takewhile(Future.done, futures))  # asked first: all steps of these are told
             on_event(_event(progress))
-            while futures and futures[0].done():
+            for _ in range(n_ready):
                 yield futures.popleft().result()
 
     try:

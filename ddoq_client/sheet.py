@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,7 @@ SIDE = "96px"
 class WeightedImage:
     """A distilled image, as PNG, and the factor of its loss in training."""
 
-    png: bytes
+    png: bytes = field(repr=False)
     weight: float
 
 
@@ -39,7 +39,7 @@ class ShownClass:
 
     name: str
     n_images: int
-    images: tuple[WeightedImage, ...]
+    images: tuple[WeightedImage, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ContactSheet:
 
     classes: tuple[ShownClass, ...]
     n_classes: int
-    overview: bytes | None
+    overview: bytes | None = field(repr=False)
 
     def _repr_html_(self) -> str:
         """Show it in a notebook, with nothing from anywhere else."""

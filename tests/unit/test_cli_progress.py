@@ -1,12 +1,15 @@
 """What is shown while something runs, and of accuracies at the end."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from cli.progress import StageBars, StageLines, accuracy_lines
 from ddoq.events import Event, Stage
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def test_bars_show_how_far_each_stage_is_in_the_order_of_the_flow() -> None:
@@ -16,6 +19,23 @@ def test_bars_show_how_far_each_stage_is_in_the_order_of_the_flow() -> None:
         bars.on_event(Event(Stage.ENCODE, 4, 10))
     *_, read, encode = (line for line in screen.getvalue().splitlines() if "read" in line or "encode" in line)
     assert ("3/3" in read, "4/10" in encode) == (True, True)
+
+
+@pytest.mark.parametrize("columns", [50, 60, 200])
+def test_bars_leave_room_for_what_ctrl_c_writes_behind_them(columns: int) -> None:
+    screen = io.StringIO()
+    with StageBars([Stage.ENCODE], Console(file=screen, force_terminal=True, no_color=True, width=columns)) as bars:
+        bars.on_event(Event(Stage.ENCODE, 4, 1_281_167))
+    (line, *_) = (line for line in reversed(ESCAPE.sub("", screen.getvalue()).splitlines()) if "encode" in line)
+    assert "4/1281167" in line
+    assert len(line.strip("\r")) <= columns - len("^C")
+
+
+def test_a_bar_shows_the_seconds_that_the_service_counted() -> None:
+    screen = io.StringIO()
+    with StageBars([Stage.TRAIN], Console(file=screen, force_terminal=True, width=100)) as bars:
+        bars.show(Stage.TRAIN, 9, 9, 93.4)
+    assert "0:01:33" in screen.getvalue()
 
 
 def test_lines_say_once_that_a_stage_has_begun_and_once_that_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:

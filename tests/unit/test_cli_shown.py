@@ -27,6 +27,7 @@ def plan(n_classes: int, **changes: Any) -> Plan:
     stages = [
         {"stage": "read", "blocks": 1, "units": 1, "estimate": {"seconds": 90, "peak_bytes": 2**30, "basis": "3 jobs"}},
         {"stage": "encode", "blocks": 1, "units": 2, "estimate": {"basis": "nothing yet"}},
+        {"stage": "package", "blocks": 1, "units": 1, "estimate": {"basis": "nothing yet"}},
     ]
     dataset = {"format": "folders", "n_bytes": 2048, "classes": classes, "left_out": ["2 files are no images."]}
     said = {"config": {}, "dataset": dataset, "archives": [{"name": "ipc-10", "n_images": 30}], "stages": stages}
@@ -84,9 +85,13 @@ def test_a_plan_tells_what_is_known_and_what_is_not() -> None:
     assert told.startswith("dataset: folders, 2 KiB, 3 classes\nmakes: 30 images as ipc-10\n")
     rows = [line.split("  ") for line in told.splitlines()]
     assert ["class-2", "1,200", "3"] in [list(filter(None, row)) for row in rows]
-    assert ["read", "1", "1 min 30 s", "1 GiB", "3 jobs"] in [[cell.strip() for cell in row if cell] for row in rows]
+    assert ["read", "1", "1 min 30 s", "1 GiB"] in [[cell.strip() for cell in row if cell] for row in rows]
     for sentence in ("warning: few test images", "warning: 2 files are no images.", "how long it takes is not known"):
         assert sentence in told.splitlines()
+
+
+def test_a_plan_says_once_of_stages_with_one_basis_where_their_numbers_come_from() -> None:
+    assert "\n\nread: 3 jobs\nencode, package: nothing yet\n\n" in in_plan(plan(3))
 
 
 def test_a_plan_of_many_classes_stays_short() -> None:
@@ -120,6 +125,20 @@ def test_bytes_are_shown_at_a_terminal_under_the_name_of_the_file(
         on_bytes("[red]archive.zip", 2048, 2048)
     told = capsys.readouterr()
     assert (told.out, "[red]archive.zip" in told.err, "2 KiB of 2 KiB" in told.err) == ("", True, True)
+
+
+@pytest.mark.parametrize("columns", [40, 60, 200])
+def test_each_file_has_one_line_however_narrow_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with show_bytes() as on_bytes:
+        for done in (0, 1, 500_000):
+            on_bytes("archive.zip", done, 500_000)
+        on_bytes("report.html", 128_700, 128_700)
+    last = capsys.readouterr().err.rpartition("\x1b[2K")[2]
+    assert [line.split()[0] for line in last.splitlines() if "iB" in line] == ["archive.zip", "report.html"]
 
 
 def test_stages_are_bars_at_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,12 @@ def test_every_class_shows_its_images_the_heaviest_first(packed: Path) -> None:
         assert set(greys([image.png for image in shown.images])) == painted
 
 
+def test_as_text_it_names_the_classes_and_not_the_bytes_of_their_images(packed: Path) -> None:
+    told = repr(read_sheet(packed))
+    assert all(f"name={name!r}, n_images={n}" in told for name, n in zip(CLASSES, COUNTS, strict=True))
+    assert "PNG" not in told
+
+
 def test_the_page_holds_the_images_themselves_with_their_weights(packed: Path) -> None:
     sheet = read_sheet(packed)
     html = sheet._repr_html_()

@@ -1,5 +1,6 @@
 """Students are trained in blocks that any worker may take; what comes of it does not depend on who took which."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -262,3 +263,20 @@ def test_students_are_handed_over_in_order_though_others_are_still_in_training()
     lessons = [Lesson(PLAN.protocol.networks[0], 0, training_set(8), varied(steps=steps)) for steps in (2, 10**6)]
     with alone_on_cores(PLAN.device) as threads, train_all(lessons, threads, ignore) as students:
         assert not next(students).training
+
+
+def test_all_steps_are_told_also_of_a_student_whose_training_ends_while_some_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ddoq.student_pool.TELL_SECONDS", 0)
+    told: list[int] = []
+    lesson = Lesson(PLAN.protocol.networks[0], 0, training_set(8), varied(steps=200))
+    with ThreadPoolExecutor(1) as threads:
+
+        def listen(event: Event) -> None:
+            told.append(event.done)
+            threads.submit(int).result()  # begins when the student's training is over
+
+        with train_all([lesson], threads, listen) as students:
+            next(students)
+    assert told[-1] == 200
