@@ -48,7 +48,7 @@ def _describe(name: str, command: click.Command) -> str:
     options = (each for each in command.params if isinstance(each, click.Option))
     rows = [row for option in options if (row := option.get_help_record(context))]
     table = "\n".join(("| option | meaning |", "|---|---|", *(f"| `{_cell(a)}` | {_cell(b)} |" for a, b in rows)))
-    parts = [f"### {name}", f"```\n{usage}\n```", _plain(command.help or ""), table if rows else ""]
+    parts = [f"### {name}", f"```text\n{usage}\n```", _plain(command.help or ""), table if rows else ""]
     return "\n\n".join(filter(None, parts))
 
 

@@ -1,8 +1,9 @@
 """The code blocks of our pages: which of them are run, by which test, and what has to come of them.
 
 A page whose first line is a comment as of `NAMES_A_TEST` has its blocks of shell and Python run by that test, in their
-order, in one shell. A block is left out by a mark on the line above it, which says why, and a block of `text` is what
-the block before it prints: an ellipsis there stands for anything in its line, or, alone, for lines.
+order, in one shell. A block is left out by a mark on the line above it, which says why, and a block of `text` that
+follows at once is what the block before it prints: an ellipsis there stands for anything in its line, or, alone, for
+lines.
 """
 
 import os
@@ -24,6 +25,7 @@ NAMES_A_TEST = re.compile(r"<!-- run by (tests/[\w/]+\.py)(?:::(\w+))? -->")
 BEGIN = "set -euo pipefail; trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n"
 SECONDS = 840
 ELLIPSIS = "…"
+FENCE = "```"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _steps(blocks: Iterable[Block]) -> Iterator[tuple[Block, str]]:
     """Pair each block that is run with what it prints, as far as that is said."""
     for block, after in pairwise([*blocks, NOTHING]):
         if block.language in RUN and not block.reason and not block.test:
-            yield block, after.text if after.language == "text" else ""
+            yield block, after.text if after.language == "text" and after.above == FENCE else ""
 
 
 def _run(blocks: Sequence[Block], folder: Path, variables: Mapping[str, str]) -> tuple[list[str], int]:

@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from ddoq.protocols import D4M_FKD
 from ddoq.run import Run
 from ddoq.stages import needs, run_stage
 from ddoq.types import TrainingSet
+from tests.pages import ROOT, read_blocks
 from tests.pictures import access_to, members, write_zip
 
 NAMES = ("cat", "dog", "eel")
@@ -92,6 +94,15 @@ def test_students_can_be_shown_from_the_archive_what_the_reports_were(uri: str, 
     assert [len(exercise.images) for exercise in replayed] == [4] * 5
     for mine, its in zip(replayed, fixed, strict=True):  # stored are the views of student 0
         assert torch.equal(mine.images, its.images)
+
+
+def test_stored_labels_are_read_as_the_page_says(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (archive,) = distill(config(uri, tmp_path, "d4m-fkd"), tmp_path / "out", access_to(tmp_path))
+    (block,) = (block for block in read_blocks(ROOT / "docs" / "labels.md") if block.language == "python")
+    monkeypatch.chdir(archive.parent)
+    names: dict[str, Any] = {}
+    exec(block.text, names)
+    assert (names["number"], names["logits"].shape) == (2, (len(names["draw"].rows), 3))
 
 
 def test_the_archive_of_stored_labels_has_the_same_bytes_each_time(uri: str, tmp_path: Path) -> None:

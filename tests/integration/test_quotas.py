@@ -1,5 +1,6 @@
 """What owners may use, and what they have used."""
 
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ from jobs.leases import Leases
 from jobs.quotas import Quota, set_quota
 from jobs.records import Claim
 from jobs.usage import read_usage
+from tests.pages import ROOT, read_blocks
 
 Headers = dict[str, str]
 CONFIG = DistillConfig(dataset=DatasetConfig(uri="s3://datasets/flowers.zip"))
@@ -154,6 +156,13 @@ def test_the_command_changes_the_limits_that_it_names(run: Callable[..., str], s
     assert run("limits", "ann", "--jobs-per-day", "5") == "jobs_per_day 5\nworker_seconds_per_month any\n"
     assert run("limits", "ann", "--worker-seconds", "0") == "jobs_per_day 5\nworker_seconds_per_month 0\n"
     assert run("limits", "ann", "--none") == "jobs_per_day any\nworker_seconds_per_month any\n"
+
+
+def test_the_command_of_the_page_limits_an_owner(run: Callable[..., str]) -> None:
+    (block,) = (block for block in read_blocks(ROOT / "docs" / "keys.md") if block.language == "sh")
+    ddoq, keys, *words = shlex.split(block.text, comments=True)
+    assert (ddoq, keys) == ("ddoq", "keys")
+    assert run(*words) == "jobs_per_day 100\nworker_seconds_per_month 360000\n"
 
 
 def test_the_command_makes_a_key_for_what_it_is_told_until_when_it_is_told(

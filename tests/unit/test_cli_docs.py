@@ -12,8 +12,8 @@ from cli.main import main
 from tests.cli_reference import PAGE, page
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "api.md")]
-WRITTEN = re.compile(r"^(?:[$] )?ddoq (?![A-Z[(])(.+)$", re.MULTILINE)  # in docs/api.md the word stands for curl
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WRITTEN = re.compile(r"^(?:[$] )?ddoq (?![A-Z[(])(.+)$", re.MULTILINE)
 ENDS = {"|", "||", "&&", "<", ">"}
 WITHOUT_JSON = {"up", "completion"}  # one runs until it is stopped, the other prints a script
 
