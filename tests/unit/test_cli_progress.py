@@ -2,12 +2,15 @@
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from cli.here import left_of
 from cli.progress import StageBars, StageLines, accuracy_lines
 from ddoq.events import Event, Stage
+from ddoq.manifests import write_manifest
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -36,6 +39,17 @@ def test_a_bar_shows_the_seconds_that_the_service_counted() -> None:
     with StageBars([Stage.TRAIN], Console(file=screen, force_terminal=True, width=100)) as bars:
         bars.show(Stage.TRAIN, 9, 9, 93.4)
     assert "0:01:33" in screen.getvalue()
+
+
+def test_what_is_complete_in_a_folder_is_said_and_has_no_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert left_of([Stage.READ, Stage.ENCODE], tmp_path) == [Stage.READ, Stage.ENCODE]
+    assert capsys.readouterr().err == ""
+    (tmp_path / "read").mkdir()
+    write_manifest(tmp_path / "read", None)
+    assert left_of([Stage.READ, Stage.ENCODE], tmp_path) == [Stage.ENCODE]
+    assert capsys.readouterr().err == f"complete in {tmp_path}: read\n"
 
 
 def test_lines_say_once_that_a_stage_has_begun_and_once_that_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
