@@ -94,6 +94,15 @@ def test_a_part_of_an_upload_that_is_cut_off_is_sent_again(proxy: FaultProxy, ou
     assert (proxy.n_spoilt, sent.state, [one.id for one in ours.uploads()]) == (1, "ready", [sent.id])
 
 
+def test_an_upload_whose_answers_were_all_cut_off_is_begun_once(
+    proxy: FaultProxy, ours: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "data.bin").write_bytes(CONTENT)
+    with proxy.spoiling(Cutting(AFTER_REQUEST, every=2)):
+        sent = ours.upload(tmp_path / "data.bin")
+    assert (proxy.n_spoilt, sent.state, [one.id for one in ours.uploads()]) == (3, "ready", [sent.id])
+
+
 def test_a_stream_that_is_cut_off_loses_and_doubles_no_event(
     proxy: FaultProxy, ours: Client, services: Services, claim: Claim
 ) -> None:
