@@ -19,9 +19,6 @@ from jobs.states import EventKind
 from tests.faults import Cutting, FaultProxy, Refusing
 from tests.integration.conftest import CONFIG
 
-# A socket of a download that was cut off may be left to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 CONTENT = random.Random(2).randbytes(3_000_000)
 AFTER_REQUEST = 500  # bytes: more than a job's request has, less than its answer
 
@@ -30,7 +27,7 @@ AFTER_REQUEST = 500  # bytes: more than a job's request has, less than its answe
 def proxy(service_url: str) -> Iterator[FaultProxy]:
     with FaultProxy(service_url) as proxy:
         yield proxy
-    gc.collect()  # here, where the mark above holds
+    gc.collect()  # connections that client or service left open are told here, and fail the test
 
 
 @pytest.fixture
