@@ -1,11 +1,12 @@
 """Artifacts: list, and download whole or in ranges. Bytes go through here, since not every S3 speaks Range."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.auth import Reader
 from api.errors import ArtifactNotFoundError, DatabaseUnavailableError
@@ -15,7 +16,7 @@ from api.ranges import applies, is_known, parse_range
 from api.services import Services, Using
 from api.shapes import show_artifacts
 from api.views import ArtifactList
-from jobs.artifacts import ObjectStore
+from jobs.artifacts import ObjectStore, OpenRange
 from jobs.errors import ArtifactExpiredError, StorageUnavailableError
 from jobs.records import Artifact
 
@@ -32,6 +33,20 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
     307: {"description": "The file is at `Location`, which is good for 15 minutes and needs no key."},
 }
 _GONE_OR_AWAY = (ArtifactExpiredError, DatabaseUnavailableError, StorageUnavailableError)
+
+
+class FileStream(StreamingResponse):
+    """A file that is open in the object store until its connection is closed, even before its first byte."""
+
+    def __init__(self, opened: OpenRange, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(opened, status, headers)
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._opened.close()
 
 
 @router.get(
@@ -95,9 +110,11 @@ def send_artifact(request: Request, using: Services, artifact: Artifact, range_:
     wanted = parse_range(range_, artifact.size_bytes) if is_partial else None
     if wanted is None:
         headers |= _described(artifact, artifact.size_bytes)
-        return StreamingResponse(_chunks(using, artifact, 0, artifact.size_bytes), headers=headers)
+        if artifact.size_bytes == 0:
+            return Response(headers=headers)
+        return FileStream(using.objects.open_range(artifact.key, 0, artifact.size_bytes - 1), 200, headers)
     headers |= _described(artifact, wanted.stop - wanted.start) | {"Content-Range": wanted.content_range}
-    return StreamingResponse(_chunks(using, artifact, wanted.start, wanted.stop), 206, headers)
+    return FileStream(using.objects.open_range(artifact.key, wanted.start, wanted.stop - 1), 206, headers)
 
 
 def find_artifact(using: Services, owner: str, job_id: str, name: str) -> Artifact:
@@ -139,7 +156,3 @@ def _file_name(artifact: Artifact) -> str:
 def _redirect(objects: ObjectStore, artifact: Artifact) -> Response:
     url = objects.presigned_url(artifact.key, _file_name(artifact), artifact.media_type, SIGNED_SECONDS)
     return RedirectResponse(url, 307, {"Cache-Control": "no-store"})
-
-
-def _chunks(using: Services, artifact: Artifact, start: int, stop: int) -> Iterable[bytes]:
-    return using.objects.open_range(artifact.key, start, stop - 1) if stop > start else ()

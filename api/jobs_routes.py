@@ -19,6 +19,7 @@ from api.planning import plan_job
 from api.preferences import Preferences, wait_seconds
 from api.problem_codes import REFUSALS, UNPLANNED
 from api.ranges import is_known
+from api.repeating import REPLAYED, IdempotencyKey
 from api.services import Services, Using
 from api.shapes import job_path
 from api.shown import Shown, page_of, shown
@@ -34,18 +35,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 POLL_SECONDS = "2"
 JSON = "application/json"
 _NO_ROOM = (QueueFullError, QuotaExceededError)
-
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern="^[ -~]*$",
-        description="Any text of printable ASCII, new for each job: a request that is sent again makes no second job.",
-    ),
-]
 
 
 IfNoneMatch = Annotated[
@@ -189,7 +178,7 @@ def delete_job(caller: Writer, job_id: JobId, using: Using) -> None:
 def _answer_submitted(using: Services, submitted: Submitted) -> Response:
     if submitted.is_new:
         using.waker.wake()
-    replayed = {} if submitted.is_new else {"Idempotency-Replayed": "true"}
+    replayed = {} if submitted.is_new else REPLAYED
     return _answer(shown(submitted.job), 202, {"Location": job_path(submitted.job.id), **replayed})
 
 

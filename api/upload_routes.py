@@ -15,6 +15,7 @@ from api.openapi import body_of, problems
 from api.paging import Cursor
 from api.paths import UploadId
 from api.receiving import content_length, pieces, require_digest
+from api.repeating import REPLAYED, IdempotencyKey, digest_of
 from api.services import Services, Using
 from api.upload_views import (
     Completion,
@@ -32,6 +33,7 @@ from api.upload_views import (
 from jobs.errors import StorageUnavailableError
 from jobs.multipart import URL_SECONDS
 from jobs.records import Upload
+from jobs.submitting import Idempotency
 from jobs.upload_errors import (
     ChecksumError,
     NoUploadUrlsError,
@@ -78,12 +80,21 @@ class UploadPaging(BaseModel):
     openapi_extra=body_of(UploadRequest, EXAMPLE),
 )
 def create_upload(
-    caller: Writer, new: Annotated[UploadRequest, Depends(json_body(UploadRequest))], using: Using, response: Response
+    caller: Writer,
+    new: Annotated[UploadRequest, Depends(json_body(UploadRequest))],
+    using: Using,
+    response: Response,
+    key: IdempotencyKey = None,
 ) -> UploadView:
-    """Say what is to be sent. What is not complete after a day is deleted."""
-    upload = using.uploads.create(caller.owner, new.record)
-    response.headers["Location"] = upload_path(upload.id)
-    return _show(using, upload)
+    """Say what is to be sent. What is not complete after a day is deleted.
+
+    A request that is sent again with its `Idempotency-Key` is answered with the upload that it began the first time,
+    as it is now, and with `Idempotency-Replayed: true`.
+    """
+    begun = using.uploads.create_once(caller.owner, new.record, Idempotency(key, digest_of(new)) if key else None)
+    response.headers["Location"] = upload_path(begun.upload.id)
+    response.headers.update({} if begun.is_new else REPLAYED)
+    return _show(using, begun.upload)
 
 
 @router.get(

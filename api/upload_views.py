@@ -10,8 +10,8 @@ from api.paging import NextCursor
 from api.views import View
 from jobs.records import Upload, UploadPart, UploadState
 from jobs.settings import MOST_UPLOAD_BYTES
+from jobs.upload_beginnings import NewUpload
 from jobs.upload_parts import MOST_PARTS, n_parts, part_size
-from jobs.uploads import NewUpload
 
 
 class UploadRequest(BaseModel):

@@ -1,13 +1,12 @@
 """What goes over the wire: the shape of every answer and of every body, with its description."""
 
-import json
 from datetime import datetime
-from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FutureDatetime
 
 from api.paging import NextCursor
+from api.repeating import digest_of
 from ddoq.config import DistillConfig
 from ddoq.events import Stage
 from jobs.keys import Scope
@@ -32,9 +31,8 @@ class JobRequest(DistillConfig):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what was asked for, however it was written; defaults that were left out do not count."""
-        given = self.model_dump(mode="json", exclude_unset=True)
-        return sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+        """What tells the body from another, however it was written."""
+        return digest_of(self)
 
 
 class UnitCounts(View):

@@ -1,6 +1,7 @@
 """Requests with their repetitions, and answers as values: what all calls are made of."""
 
 import random
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -147,6 +148,11 @@ def remove(path: str) -> Flow[None]:
     if isinstance(outcome, Answer) and outcome.in_doubt and outcome.status in {404, 410}:
         return
     judge(outcome)
+
+
+def once() -> dict[str, str]:
+    """Name a request: however often it is sent, it makes one thing."""
+    return {"Idempotency-Key": uuid.uuid4().hex}
 
 
 def path_of(*names: str) -> str:

@@ -3,7 +3,6 @@
 import json
 import math
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ddoq_client.errors import ConfigError, WaitTimeoutError
-from ddoq_client.exchange import Page, ask, get, listed, paged, pairs, path_of, read, read_item, send_json
+from ddoq_client.exchange import Page, ask, get, listed, once, paged, pairs, path_of, read, read_item, send_json
 from ddoq_client.retries import LONG, USUAL, Patience, retry_after
 from ddoq_client.steps import Answer, Emit, Emitting, Flow, Pause, Request, work
 from ddoq_client.views import Artifact, Event, JobView, Plan, Priority
@@ -38,7 +37,7 @@ def submit(config: Config, options: Mapping[str, Any]) -> Flow[JobView]:
     body = yield from work(lambda: body_of(config))
     if options:
         body["job"] = {**body.get("job", {}), **options}
-    return (yield from send_json(JobView, Request("POST", path_of("jobs"), headers=_named()), body))
+    return (yield from send_json(JobView, Request("POST", path_of("jobs"), headers=once()), body))
 
 
 def plan(config: Config) -> Flow[Plan]:
@@ -127,7 +126,7 @@ def cancel(job_id: str) -> Flow[JobView]:
 
 def retry(job_id: str) -> Flow[JobView]:
     """Ask for another try, under a name of its own."""
-    return _told(Request("POST", path_of("jobs", job_id, "retry"), headers=_named()))
+    return _told(Request("POST", path_of("jobs", job_id, "retry"), headers=once()))
 
 
 def _told(request: Request) -> Flow[JobView]:
@@ -149,7 +148,3 @@ def events(job_id: str) -> Emitting[Event]:
 def artifacts(job_id: str) -> Flow[tuple[Artifact, ...]]:
     """List the files that a job made."""
     return listed(Artifact, path_of("jobs", job_id, "artifacts"))
-
-
-def _named() -> dict[str, str]:
-    return {"Idempotency-Key": uuid.uuid4().hex}

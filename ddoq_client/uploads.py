@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from ddoq_client.downloads import OnBytes, ignore
-from ddoq_client.exchange import Page, ask, get, path_of, read, read_item, send_json
+from ddoq_client.exchange import Page, ask, get, once, path_of, read, read_item, send_json
 from ddoq_client.steps import Flow, Request, work
 from ddoq_client.views import Part, Upload
 
@@ -66,7 +66,7 @@ def _begin(source: Source) -> Flow[Upload]:
         "size_bytes": source.size_bytes,
         "sha256": source.sha256,
     }
-    return (yield from send_json(Upload, Request("POST", path_of("uploads"), is_repeatable=False), said))
+    return (yield from send_json(Upload, Request("POST", path_of("uploads"), headers=once()), said))
 
 
 def _find(source: Source) -> Flow[Upload | None]:

@@ -27,6 +27,7 @@ from jobs.errors import (
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 MANIFEST = "manifest.json"  # written last: a folder that has one is complete
@@ -88,6 +89,22 @@ class Stored:
     key: str
     size_bytes: int
     modified: datetime
+
+
+@dataclass(frozen=True)
+class OpenRange:
+    """Bytes of an object, read as chunks and closed at their end; who does not read so far closes it."""
+
+    key: str
+    body: "StreamingBody"
+
+    def __iter__(self) -> Iterator[bytes]:
+        with closing(self), asking_for(self.key):
+            yield from self.body.iter_chunks(CHUNK_BYTES)
+
+    def close(self) -> None:
+        """End the connection, unless all was read."""
+        self.body.close()
 
 
 class ObjectStore:
@@ -206,22 +223,15 @@ class ObjectStore:
         with asking_for(key):
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
-    def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
-        """Open the bytes `start` to `end` of an object, both included as in HTTP, as chunks.
-
-        The object is opened before this returns, so that a missing one is told before the first chunk.
+    def open_range(self, key: str, start: int, end: int) -> OpenRange:
+        """Open the bytes `start` to `end` of an object, both included as in HTTP; a missing one is told at once.
 
         Raises:
             ObjectNotFoundError: there is no such object.
         """
         with asking_for(key):
             answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end}")
-
-        def chunks() -> Iterator[bytes]:
-            with closing(answer["Body"]) as body, asking_for(key):
-                yield from body.iter_chunks(CHUNK_BYTES)
-
-        return chunks()
+        return OpenRange(key, answer["Body"])
 
     def presigned_url(self, key: str, file_name: str, media_type: str, seconds: int) -> str:
         """Sign an address from which anybody downloads the object for so long; the server is not asked.

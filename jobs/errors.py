@@ -108,7 +108,7 @@ class IdempotencyMismatchError(ServiceError):
     """The idempotency key came before, with another body."""
 
     code = "request.idempotency_mismatch"
-    hint = "Use a new `Idempotency-Key` for a new job."
+    hint = "Use a new `Idempotency-Key` for a new request."
 
 
 class TryLaterError(ServiceError):

@@ -20,7 +20,7 @@ def require_room(connection: Connection, most: Settings, owner: str, size_bytes:
     """
     if size_bytes > most.max_upload_bytes:
         raise UploadTooLargeError(f"{size_bytes} bytes are more than the {most.max_upload_bytes} that are taken")
-    connection.execute(select(func.pg_advisory_xact_lock(COUNTING, func.hashtext(owner))))
+    count_alone(connection, owner)
     n_open = func.count().filter(uploads.c.state == UploadState.OPEN)
     totals = select(n_open.label("n_open"), func.coalesce(func.sum(uploads.c.size_bytes), 0).label("n_bytes"))
     found = connection.execute(totals.where(uploads.c.owner == owner)).one()
@@ -31,3 +31,8 @@ def require_room(connection: Connection, most: Settings, owner: str, size_bytes:
             f"{size_bytes} bytes beside the {found.n_bytes} of other uploads are more than the "
             f"{most.upload_bytes_per_owner} that an owner may have"
         )
+
+
+def count_alone(connection: Connection, owner: str) -> None:
+    """Let nobody else count or begin uploads of an owner until the transaction ends."""
+    connection.execute(select(func.pg_advisory_xact_lock(COUNTING, func.hashtext(owner))))

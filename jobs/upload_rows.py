@@ -1,5 +1,6 @@
 """The rows of uploads: find, hold, change."""
 
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -47,5 +48,5 @@ def change(connection: Connection, upload: Upload, **columns: Any) -> Upload:
 
 def read_upload(row: Row[*tuple[Any, ...]]) -> Upload:
     """Turn a row into the record."""
-    shown = row._mapping
+    shown = {field.name: row._mapping[field.name] for field in fields(Upload)}
     return Upload(**{**shown, "state": UploadState(shown["state"])})

@@ -6,20 +6,20 @@ makes it ready flips one pointer, `key`: of two who send at once one wins, and t
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from jobs.artifacts import make_s3_client
 from jobs.errors import ObjectNotFoundError
-from jobs.ids import new_upload_id
 from jobs.multipart import PartStore, Writing
 from jobs.records import Upload, UploadPart, UploadState
 from jobs.rows import now
 from jobs.settings import Settings
+from jobs.submitting import Idempotency
 from jobs.tables import uploads
+from jobs.upload_beginnings import Begun, NewUpload, begin
 from jobs.upload_errors import (
     ChecksumError,
     NoUploadUrlsError,
@@ -33,16 +33,6 @@ from jobs.upload_parts import part_bytes, require_whole
 from jobs.upload_quota import require_room
 from jobs.upload_rows import change, find, find_open, read_upload, require_open
 from jobs.upload_uses import OPEN_LIFE, clear, delete_unused, is_in_use
-
-
-@dataclass(frozen=True)
-class NewUpload:
-    """What an owner says of a file before sending it. `sha256` is hexadecimal."""
-
-    filename: str | None = None
-    size_bytes: int | None = None
-    sha256: str | None = None
-    media_type: str | None = None
 
 
 def open_uploads(engine: Engine, settings: Settings) -> "Uploads":
@@ -81,10 +71,17 @@ class Uploads:
             TooManyUploadsError: too many are open.
             UploadQuotaError: all together would be too large.
         """
-        row = {"id": new_upload_id(), "owner": owner, "state": UploadState.OPEN, **vars(new)}
+        return self.create_once(owner, new, None).upload
+
+    def create_once(self, owner: str, new: NewUpload, idempotency: Idempotency | None) -> Begun:
+        """Begin an upload, unless the request came before: then find the upload that it made.
+
+        Raises:
+            IdempotencyMismatchError: the key came before, with another body.
+            UploadTooLargeError, TooManyUploadsError, UploadQuotaError: as for `create`.
+        """
         with self._engine.begin() as connection:
-            require_room(connection, self._settings, owner, new.size_bytes or 0, n_new=1)
-            return read_upload(connection.execute(insert(uploads).values(row).returning(uploads)).one())
+            return begin(connection, self._settings, owner, new, idempotency)
 
     def get(self, owner: str, upload_id: str) -> Upload:
         """Read an upload.

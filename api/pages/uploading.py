@@ -11,7 +11,7 @@ from api.receiving import content_length
 from api.services import Using
 from api.upload_routes import receive
 from api.upload_views import UploadView, show_upload
-from jobs.uploads import NewUpload
+from jobs.upload_beginnings import NewUpload
 
 router = APIRouter(include_in_schema=False)
 

@@ -1,5 +1,6 @@
 """Downloads over HTTP, whole and in ranges."""
 
+import asyncio
 import hashlib
 import random
 from collections.abc import Callable, Iterator
@@ -8,8 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from api.artifact_routes import FileStream
 from api.services import Services
+from jobs.errors import StorageUnavailableError
 from jobs.records import Artifact, Claim
 
 CONTENT = random.Random(0).randbytes(600_001)  # more than two chunks of the object store
@@ -200,3 +204,20 @@ def test_artifacts_past_their_time_are_gone(
     with services.engine.begin() as connection:
         connection.execute(text("UPDATE jobs SET expires_at = now()"))
     assert not wrong_in(client.get(url.removesuffix("/archive.zip") + end, headers=ann), 410, "artifact.expired")
+
+
+def test_a_caller_who_goes_away_before_the_first_byte_leaves_nothing_open(
+    services: Services, claim: Claim, url: str
+) -> None:
+    opened = services.objects.open_range(services.store.artifacts("ann", claim.job_id)[0].key, 0, SIZE - 1)
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def unsent(_: Message) -> None:
+        raise OSError("the caller went away")
+
+    with pytest.raises(OSError, match="went away"):
+        asyncio.run(FileStream(opened, 200, {})({"type": "http"}, gone, unsent))
+    with pytest.raises(StorageUnavailableError):
+        list(opened)

@@ -19,9 +19,6 @@ from jobs.states import EventKind
 from tests.faults import Cutting, FaultProxy, Refusing
 from tests.integration.conftest import CONFIG
 
-# A socket of a download that was cut off may be left to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 CONTENT = random.Random(2).randbytes(3_000_000)
 AFTER_REQUEST = 500  # bytes: more than a job's request has, less than its answer
 
@@ -30,7 +27,7 @@ AFTER_REQUEST = 500  # bytes: more than a job's request has, less than its answe
 def proxy(service_url: str) -> Iterator[FaultProxy]:
     with FaultProxy(service_url) as proxy:
         yield proxy
-    gc.collect()  # here, where the mark above holds
+    gc.collect()  # connections that client or service left open are told here, and fail the test
 
 
 @pytest.fixture
@@ -92,6 +89,15 @@ def test_a_part_of_an_upload_that_is_cut_off_is_sent_again(proxy: FaultProxy, ou
     with proxy.spoiling(Cutting(1_000_000, every=3)):
         sent = ours.upload(tmp_path / "data.bin")
     assert (proxy.n_spoilt, sent.state, [one.id for one in ours.uploads()]) == (1, "ready", [sent.id])
+
+
+def test_an_upload_whose_answers_were_all_cut_off_is_begun_once(
+    proxy: FaultProxy, ours: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "data.bin").write_bytes(CONTENT)
+    with proxy.spoiling(Cutting(AFTER_REQUEST, every=2)):
+        sent = ours.upload(tmp_path / "data.bin")
+    assert (proxy.n_spoilt, sent.state, [one.id for one in ours.uploads()]) == (3, "ready", [sent.id])
 
 
 def test_a_stream_that_is_cut_off_loses_and_doubles_no_event(

@@ -84,6 +84,13 @@ def test_a_range_is_read_as_asked_both_ends_included(
     assert b"".join(objects.open_range(stored.key, start, end)) == CONTENT[start : end + 1]
 
 
+def test_a_range_that_was_closed_is_not_read_any_further(objects: ObjectStore, stored: Artifact) -> None:
+    opened = objects.open_range(stored.key, 0, len(CONTENT) - 1)
+    opened.close()
+    with pytest.raises(StorageUnavailableError):
+        list(opened)
+
+
 def test_a_missing_object_is_told_before_the_first_chunk(objects: ObjectStore) -> None:
     with pytest.raises(ObjectNotFoundError):
         objects.open_range("jobs/nothing", 0, 9)

@@ -1,6 +1,7 @@
 """How long uploads live, on real servers."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
@@ -14,8 +15,10 @@ from jobs.orphans import OrphanScanner
 from jobs.records import Upload, UploadState
 from jobs.settings import Settings
 from jobs.store import JobFilter, Store
+from jobs.submitting import Idempotency
+from jobs.upload_beginnings import NewUpload
 from jobs.upload_errors import UploadFinishedError, UploadNotFoundError
-from jobs.uploads import NewUpload, Uploads, open_uploads
+from jobs.uploads import Uploads, open_uploads
 from tests.integration.store.test_orphans import AgedStore
 
 
@@ -51,6 +54,14 @@ def age(engine: Engine, table: str, column: str, days: float) -> None:
 
 def keys(objects: ObjectStore) -> list[str]:
     return list(objects.list_keys("uploads"))
+
+
+def test_equal_requests_at_once_begin_one_upload(uploads: Uploads) -> None:
+    once = Idempotency("the key", "a digest")
+    with ThreadPoolExecutor(8) as threads:
+        begun = list(threads.map(lambda _: uploads.create_once("ada", NewUpload(), once), range(8)))
+    assert sum(one.is_new for one in begun) == 1
+    assert len({one.upload.id for one in begun}) == len(uploads.page("ada", None, 100)[0]) == 1
 
 
 def test_what_was_never_finished_is_given_up_after_a_day(
