@@ -38,10 +38,11 @@ OWNERS = 50
 S3_KEYS = ("accesskey", "secretkey0123456789")
 URI = "s3://datasets/flowers.zip"
 JOBS = """
-INSERT INTO jobs (id, owner, state, stage, config, n_events, started_at, finished_at, cleaned_at, expires_at)
+INSERT INTO jobs
+  (id, owner, state, stage, config, n_events, created_at, started_at, finished_at, cleaned_at, expires_at)
 SELECT 'job_' || lpad(n::text, 26, '0'), 'owner-' || n % CAST(:owners AS int), 'succeeded', 'package', :config, 2,
-       now(), now(), now(), now() + interval '30 days'
-FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n
+       day, day, day, day, now() + interval '30 days'
+FROM (SELECT now() - interval '1 day' AS day) AS ended, generate_series(CAST(:first AS int), CAST(:last AS int)) AS n
 """
 UNITS = """
 INSERT INTO units (job_id, stage, "index", "of", state, prefix, attempt, done, total, started_at, finished_at)

@@ -1,7 +1,6 @@
 """The broker carries wake-up calls only: the database row is the job. The one place that knows Celery's options."""
 
 from celery import Celery
-from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
 from jobs.errors import QueueUnavailableError
@@ -20,6 +19,7 @@ _TRANSPORT = {
     "interval_step": 0,
     "interval_max": 0,
 }
+_AGAIN = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}  # a kept connection may be gone
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -33,7 +33,7 @@ def make_celery(settings: Settings) -> Celery:
         accept_content=["json"],
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,  # a call that a busy worker sets aside would be lost to an idle one
-        broker_pool_limit=0,  # wake-up calls are rare: no idle connections to go stale, none left open at the end
+        broker_pool_limit=2,  # kept: to connect costs ten times what a call costs
         broker_transport_options=_TRANSPORT,
         broker_connection_retry_on_startup=True,
         enable_utc=True,
@@ -53,16 +53,12 @@ class Queue:
         Raises:
             QueueUnavailableError: the broker did not take the calls; no job is lost, the next sweep calls again.
         """
+        options = {"queue": QUEUE, "expires": EXPIRES_SECONDS, "ignore_result": True, "retry_policy": _AGAIN}
         try:
-            with self._app.connection_for_write() as connection:
-                for _ in range(n):
-                    self._call(connection)
+            for _ in range(n):
+                self._app.send_task(TASK, **options)
         except OperationalError as error:
             raise QueueUnavailableError(f"the broker did not take the wake-up call: {error}") from error
-
-    def _call(self, connection: Connection) -> None:
-        options = {"queue": QUEUE, "expires": EXPIRES_SECONDS, "ignore_result": True, "retry": False}
-        self._app.send_task(TASK, connection=connection, **options)
 
     def is_ready(self) -> bool:
         """Whether the broker answers."""
