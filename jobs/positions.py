@@ -3,7 +3,7 @@
 import threading
 import time
 from bisect import bisect_left, insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ class Line:
         self._places: list[_Place] = []
         self._place_of: dict[str, _Place] = {}
         self._n_running: Mapping[str, int] = {}
-        self._n_ready: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)  # of an owner: priority, units
+        self._n_ready: defaultdict[str, Counter[int]] = defaultdict(Counter)  # of an owner: units by priority
 
     def positions(self, connection: Connection, waiting: list[Waiting]) -> Mapping[str, int]:
         """Tell the positions of jobs that are queued; 1 is next."""
@@ -63,7 +63,7 @@ class Line:
 
     def _find(self, job: Waiting) -> _Place:
         if job.id not in self._place_of:
-            before = sum(n for priority, n in self._n_ready[job.owner] if priority >= job.priority)
+            before = sum(n for priority, n in self._n_ready[job.owner].items() if priority >= job.priority)
             place = _Place(-job.priority, self._n_running.get(job.owner, 0) + before, job.id)
             self._enter(job, place, 1)
             insort(self._places, place)
@@ -71,10 +71,10 @@ class Line:
 
     def _enter(self, job: Waiting, place: _Place, n_ready: int) -> None:
         self._place_of[job.id] = place
-        self._n_ready[job.owner].append((job.priority, n_ready))
+        self._n_ready[job.owner][job.priority] += n_ready
 
     def _read(self, connection: Connection) -> None:
-        self._place_of, self._n_ready = {}, defaultdict(list)
+        self._place_of, self._n_ready = {}, defaultdict(Counter)
         busy = n_running_by_owner()
         self._n_running = {row.owner: row.n for row in connection.execute(select(busy))}
         for row in connection.execute(_LINE):

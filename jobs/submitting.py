@@ -34,6 +34,7 @@ from jobs.errors import IdempotencyMismatchError
 from jobs.ids import new_job_id
 from jobs.options import JobOptions
 from jobs.quotas import require_quota
+from jobs.reading import NEW
 from jobs.records import JobState, UnitState
 from jobs.rows import now
 from jobs.states import EventKind
@@ -91,7 +92,7 @@ def _insertion() -> Select[Any]:
     came = select(*row.values()).where(or_(bindparam("is_checked", type_=Boolean), _may_come()))
     written = insert(jobs).from_select(list(row), came)
     once = written.on_conflict_do_nothing(index_elements=[jobs.c.owner, jobs.c.idempotency_key])
-    job = once.returning(*jobs.c).cte("job")
+    job = once.returning(*NEW).cte("job")
     unit = {"job_id": job.c.id, "stage": job.c.stage, "index": 0, "of": 1, "state": UnitState.READY}
     event = {"job_id": job.c.id, "sequence": 1, "kind": EventKind.QUEUED, "data": {}}
     return select(job).add_cte(_beside(units, unit).cte("unit"), _beside(events, event).cte("event"))
