@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.stub import Stubber
 from pydantic import SecretStr
@@ -26,7 +27,8 @@ TEMPORARY = OWN.model_copy(update={"s3_session_token": SecretStr("own-token")})
 
 @pytest.fixture(autouse=True)
 def without_role(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let there be nothing that boto3 could find."""
+    """Let there be nothing that boto3 could find, nor what it found for an earlier test."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     for name in (*ROLE, "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
