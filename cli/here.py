@@ -85,14 +85,16 @@ def fit(config_file: Path, folder: Path, as_json: bool) -> None:
     show_default=True,
     help="File for the weights.",
 )
+@click.option("--test", metavar="DATASET", help="Labelled images to test the student on: a path, or a URI.")
 @json_option
-def train(archive: Path, network: str | None, output: Path, as_json: bool) -> None:
+def train(archive: Path, network: str | None, output: Path, test: str | None, as_json: bool) -> None:
     """Train a student on ARCHIVE by the recipe in it, and write its weights as safetensors.
 
-    An archive holds no test images; what the report in it says of students of this network is printed.
+    An archive holds no test images; what the report in it says of students of this network is printed. With --test the
+    student is tested as well: on the test split of DATASET, or on all of it where it has no splits.
     """
-    with show_stages([Stage.TRAIN]) as bars:
+    with show_stages([Stage.TRAIN, Stage.EVALUATE] if test else [Stage.TRAIN]) as bars:
         from cli.training import train_here  # takes seconds
 
-        trained = train_here(archive, network, output, lambda done, total: bars.show(Stage.TRAIN, done, total))
+        trained = train_here(archive, network, output, test, bars.show)
     tell(trained, as_json, trained.words)

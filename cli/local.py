@@ -43,7 +43,7 @@ def distill_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> list
     Raises:
         DdoqError: whatever the algorithm refuses.
     """
-    archives = distill(config, folder, _anything(folder), on_event, _cache())
+    archives = distill(config, folder, read_anything(folder), on_event, _cache())
     reports = read_manifest(folder / Stage.EVALUATE, EvaluateManifest).reports
     return [
         Distilled(budget, in_plain_text(report), archive, archive.with_name(archive.name.replace(*ITS_REPORT)))
@@ -57,7 +57,7 @@ def fit_here(config: DistillConfig, folder: Path, on_event: OnEvent) -> Path:
     Raises:
         DdoqError: whatever the algorithm refuses.
     """
-    return fit_prior(config, folder, _anything(folder), on_event, _cache())
+    return fit_prior(config, folder, read_anything(folder), on_event, _cache())
 
 
 def usage_here(config: DistillConfig, folder: Path) -> Iterator[str]:
@@ -77,7 +77,8 @@ def _memory(usage: Usage) -> str:
     return f"{in_bytes(usage.peak_bytes)}{of_process}{there}"
 
 
-def _anything(folder: Path) -> Access:
+def read_anything(folder: Path) -> Access:
+    """Allow all that this user may read; what has to be copied for that goes into `folder`."""
     public = Reach(hosts=("*",), hub_datasets=("*",))
     return Access(file_roots=(Path("/"),), s3_buckets=("*",), s3=_s3, cache=folder / "sources", reach=public)
 

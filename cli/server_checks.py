@@ -95,7 +95,7 @@ def _bucket(settings: "Settings") -> Check:
     except ObjectNotFoundError:
         return missing("bucket", f"there is no bucket {name}", "Make it, or correct DDOQ_S3_BUCKET.")
     except StorageRefusedError:
-        mend = "Correct DDOQ_S3_ACCESS_KEY and DDOQ_S3_SECRET_KEY, or give that key the right to list, read and write."
+        mend = "Correct DDOQ_S3_ACCESS_KEY and DDOQ_S3_SECRET_KEY, or give the key or role the right to read and write."
         return missing("bucket", f"the object store refuses the key for {name}", mend)
     except StorageUnavailableError:
         return missing("bucket", "the object store does not answer", "Start it, or correct DDOQ_S3_ENDPOINT.")

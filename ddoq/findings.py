@@ -14,12 +14,13 @@ from ddoq.read_manifest import ReadManifest
 
 @dataclass(frozen=True)
 class S3Place:
-    """How to reach an object store; `access_key` and `secret_key` open it."""
+    """How to reach an object store; the keys open it, with a token where they are temporary."""
 
     endpoint: str | None
     region: str
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def _client(place: S3Place) -> "S3Client":
         endpoint_url=place.endpoint,
         aws_access_key_id=place.access_key,
         aws_secret_access_key=place.secret_key,
+        aws_session_token=place.session_token,
         region_name=place.region,
         config=Config(
             signature_version="s3v4",

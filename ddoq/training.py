@@ -89,7 +89,7 @@ def train(
     """
     loaded = archive if isinstance(archive, DistilledArchive) else load_archive(archive)
     recipe, data = loaded.recipe, training_set(loaded)
-    plan, tell = _plan(recipe, device or choose_device()), on_step or _ignore
+    plan, tell = plan_of(recipe, device or choose_device()), on_step or _ignore
     if isinstance(network, nn.Module):
         _require_logits(network.to(plan.device), recipe, plan.device)
         return Student(train_further(network, "", data, plan, seed, tell), loaded.class_names, recipe).eval()
@@ -131,7 +131,8 @@ def choose_network(network: str | NetworkConfig | None, recipe: Recipe) -> Netwo
     return next((config for config in own if config.name == network), NetworkConfig(network))
 
 
-def _plan(recipe: Recipe, device: torch.device) -> TrainingPlan:
+def plan_of(recipe: Recipe, device: torch.device) -> TrainingPlan:
+    """Say how students of a recipe are trained, on a device."""
     return TrainingPlan(
         protocol=recipe.protocol,
         n_images=recipe.n_images,

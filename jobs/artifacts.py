@@ -8,41 +8,41 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from jobs.errors import (
-    ObjectNotFoundError,
-    ServiceError,
-    StorageFullError,
-    StorageRefusedError,
-    StorageUnavailableError,
-)
+from jobs.errors import ObjectNotFoundError, StorageRefusedError, StorageUnavailableError
+from jobs.s3_keys import NONE_FOUND, given_keys
+from jobs.s3_refusals import refusal
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
 
 MANIFEST = "manifest.json"  # written last: a folder that has one is complete
 CHUNK_BYTES = 256 * 1024
 N_TRANSFERS = 8
-NO_ROOM = ("quota", "storagefull", "no space left", "insufficient storage")  # in the errors of several servers
+AWS = (".amazonaws.com", ".amazonaws.com.cn")
+HOME_REGION = "us-east-1"  # the one in which AWS makes a bucket that is to be nowhere else
 
 
 def make_s3_client(settings: Settings) -> "S3Client":
     """Make a client for the installation's object store. Safe to share between threads."""
+    keys = given_keys(settings)
     return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint,
-        aws_access_key_id=settings.s3_access_key,
-        aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
+        aws_session_token=keys.session_token,
         region_name=settings.s3_region,
         config=Config(
             signature_version="s3v4",
@@ -63,23 +63,13 @@ def asking_for(key: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _refusal(key, error) from error
+        raise refusal(key, error) from error
+    except NoCredentialsError as error:
+        raise StorageRefusedError(NONE_FOUND) from error
     except (BotoCoreError, Boto3Error) as error:
         if isinstance(error.__context__, ClientError):  # uploads wrap what the server said
-            raise _refusal(key, error.__context__) from error
+            raise refusal(key, error.__context__) from error
         raise StorageUnavailableError(f"the object store did not answer for {key!r}: {error}") from error
-
-
-def _refusal(key: str, error: ClientError) -> ServiceError:
-    """Tell what is not there, what has no room, what may be there later, and what is refused for good."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    if status == HTTPStatus.NOT_FOUND:
-        return ObjectNotFoundError(f"the object store has no {key!r}")
-    if status == HTTPStatus.INSUFFICIENT_STORAGE or any(word in str(error).lower() for word in NO_ROOM):
-        return StorageFullError(f"the object store has no room for {key!r}: {error}; make room or raise its quota")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return StorageUnavailableError(f"the object store could not serve {key!r}: {error}")
-    return StorageRefusedError(f"the object store refused {key!r}: {error}; see the bucket's rights and the keys")
 
 
 @dataclass(frozen=True)
@@ -119,13 +109,22 @@ class ObjectStore:
         self._bucket = bucket
 
     def ensure_bucket(self) -> None:
-        """Create the bucket unless it is there."""
+        """Create the bucket unless it is there; on AWS, in the client's region."""
         try:
             with asking_for(self._bucket):
                 self._client.head_bucket(Bucket=self._bucket)
         except ObjectNotFoundError:
             with asking_for(self._bucket):
-                self._client.create_bucket(Bucket=self._bucket)
+                self._create_bucket()
+
+    def _create_bucket(self) -> None:
+        """Name the region where AWS needs it. Other stores have regions that mean something else, or nothing."""
+        host, region = urlsplit(self._client.meta.endpoint_url).hostname or "", self._client.meta.region_name
+        if region == HOME_REGION or not host.endswith(AWS):
+            self._client.create_bucket(Bucket=self._bucket)
+        else:
+            place: CreateBucketConfigurationTypeDef = {"LocationConstraint": region}  # type: ignore[typeddict-item]
+            self._client.create_bucket(Bucket=self._bucket, CreateBucketConfiguration=place)
 
     def is_ready(self) -> bool:
         """Whether the bucket is there and the server answers."""

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from ddoq.config import DistillConfig
 from ddoq.errors import DatasetNotFoundError
 from ddoq.findings import ANSWER, QUESTION, Findings, Question, Refusal, S3Place, StoredUpload, Web
+from jobs.s3_keys import found_keys
 from jobs.settings import Settings
 from jobs.upload_errors import InspectionBusyError, InspectionFailedError, InspectionLimitError
 from jobs.upload_uses import upload_id_of
@@ -133,8 +134,9 @@ def _tell(process: "subprocess.Popen[bytes]", question: bytes) -> None:
 
 
 def _s3_place(settings: Settings) -> S3Place:
-    secret = settings.s3_secret_key.get_secret_value()
-    return S3Place(settings.s3_endpoint, settings.s3_region, settings.s3_access_key, secret)
+    keys = found_keys(settings)
+    opening = (keys.access_key or "", keys.secret_key or "", keys.session_token)
+    return S3Place(settings.s3_endpoint, settings.s3_region, *opening)
 
 
 def _web(settings: Settings) -> Web:

@@ -42,6 +42,7 @@ def redact(text: str) -> str:
 def _secrets(settings: Settings) -> Iterator[str]:
     yield settings.key_pepper.get_secret_value()
     yield settings.s3_secret_key.get_secret_value()
+    yield settings.s3_session_token.get_secret_value()
     yield settings.s3_access_key
     for url in (settings.database_url, settings.broker_url):
         userinfo = url.partition("://")[2].partition("/")[0].rpartition("@")[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ddoq.events import Stage
@@ -90,14 +90,20 @@ class LogFormat(StrEnum):
 class Settings(BaseSettings):
     """Settings of one process. Lists are JSON, or separated by `:` like PATH."""
 
-    model_config = SettingsConfigDict(env_prefix="DDOQ_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="DDOQ_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     database_url: Annotated[str, AfterValidator(_with_driver)] = Field(repr=False, description="PostgreSQL >= 15.")
     broker_url: str = Field(repr=False, description="Redis >= 6.2 or Valkey.")
     s3_endpoint: str | None = Field(None, description="Address of the object store; none means AWS.")
     s3_bucket: str = Field(min_length=3, description="Bucket for everything that jobs write.")
-    s3_access_key: str = Field(repr=False, description="Key id at the object store; datasets are read with it too.")
-    s3_secret_key: SecretStr = Field(description="Secret of that key.")
+    s3_access_key: str = Field(
+        "",
+        repr=False,
+        description="Key id at the object store; datasets are read with it too. Without it and its secret boto3 looks "
+        "for them, as in the role of the machine.",
+    )
+    s3_secret_key: SecretStr = Field(SecretStr(""), validate_default=True, description="Secret of that key.")
+    s3_session_token: SecretStr = Field(SecretStr(""), description="Session token of that key, if it is temporary.")
     s3_region: str = Field("us-east-1", description="Region of the object store.")
     key_pepper: SecretStr = Field(
         min_length=16, description="Secret of 16 characters or more; API keys are stored under it."
@@ -197,6 +203,20 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="Port of /metrics, one for each process on a machine; none: not served."
     )
+
+    @field_validator("s3_secret_key")
+    @classmethod
+    def _key_is_whole(cls, secret: SecretStr, info: ValidationInfo) -> SecretStr:
+        if bool(secret) != bool(info.data.get("s3_access_key")):
+            raise ValueError("s3_access_key and s3_secret_key are set together, or neither is")
+        return secret
+
+    @field_validator("s3_session_token")
+    @classmethod
+    def _token_is_of_a_key(cls, token: SecretStr, info: ValidationInfo) -> SecretStr:
+        if token and not info.data.get("s3_access_key"):
+            raise ValueError("it belongs to a key: set s3_access_key and s3_secret_key too")
+        return token
 
 
 def load_settings() -> Settings:

@@ -160,6 +160,42 @@ def test_the_command_refuses_a_network_that_there_is_not_and_leaves_no_file(run:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_student_is_tested_on_the_share_that_the_job_held_out_and_does_as_the_report_says(
+    run: Run, tmp_path: Path
+) -> None:
+    ended = ddoq_train(run, tmp_path, "--json", "--test", str(run.folder / "digits.zip"))
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)["tested"]
+    assert (told["n_images"], told["n_unreadable"], told["is_whole"]) == (360, 0, False)
+    assert told["accuracy"] == pytest.approx(run.accuracies("convnet-3")[0], abs=0.02)  # not exact on a GPU
+    assert sorted(told["by_class"]) == [str(digit) for digit in range(10)]
+
+
+def write_part(run: Run, file: Path, folder: str, names: str = "0123456789") -> Path:
+    """Write eight images of each of some classes below a folder of a zip."""
+    with zipfile.ZipFile(run.folder / "digits.zip") as digits, zipfile.ZipFile(file, "w") as part:
+        for name in names:
+            for member in [one for one in digits.namelist() if f"/{one}".split("/")[-2] == name][:8]:
+                part.writestr(f"{folder}{name}/{Path(member).name}", digits.read(member))
+    return file
+
+
+@pytest.mark.parametrize("folder", ["", "test/"], ids=["no splits", "a test split alone"])
+def test_of_a_dataset_for_testing_all_images_count(run: Run, tmp_path: Path, folder: str) -> None:
+    write_part(run, tmp_path / "other.zip", folder)
+    said = ddoq_train(run, tmp_path, "--test", "other.zip").stdout.splitlines()
+    assert re.fullmatch(r"right on \d+\.\d % of 80 images of file:///.*/other\.zip", said[1])
+    assert "students of this network " in said[2]
+
+
+def test_a_test_without_a_class_of_the_archive_is_refused_before_any_training(run: Run, tmp_path: Path) -> None:
+    write_part(run, tmp_path / "other.zip", "", "012345678")
+    ended = ddoq_train(run, tmp_path, "--test", (tmp_path / "other.zip").as_uri())
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "dataset.unknown_class" in ended.stderr
+    assert not (tmp_path / "student.safetensors").exists()
+
+
 def test_a_module_of_ones_own_learns_to_read(run: Run) -> None:
     layers = (nn.Flatten(), nn.Linear(3 * 8 * 8, 64), nn.ReLU(), nn.Linear(64, 10))
     assert accuracy(ddoq.train(run.archive, nn.Sequential(*layers), device=CPU), run) > 0.6

@@ -13,6 +13,7 @@ SECRETS = Settings(
     s3_bucket="bucket",
     s3_access_key="an-access-key",
     s3_secret_key=SecretStr("a-secret-key"),
+    s3_session_token=SecretStr("a-session-token"),
     key_pepper=SecretStr("a-pepper-of-length"),
 )
 
@@ -25,6 +26,7 @@ SECRETS = Settings(
         "broker-password",
         "an-access-key",
         "a-secret-key",
+        "a-session-token",
         "a-pepper-of-length",
     ],
 )

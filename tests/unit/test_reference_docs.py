@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from jobs.settings import Settings
@@ -48,7 +49,7 @@ def default_of(name: str, field: FieldInfo) -> str:
     default: Any = field.default
     if field.is_required():
         return "needed"
-    if field.default_factory or default in (None, ()):
+    if field.default_factory or default in (None, (), "", SecretStr("")):
         return ""
     if isinstance(default, int) and "bytes" in name:
         return f"{default // 2**30} GiB"

@@ -108,3 +108,19 @@ def test_a_limit_of_no_stage_or_no_time_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_no_secret_is_printed() -> None:
     assert "hidden" not in repr(load_settings())
+
+
+def test_keys_of_the_object_store_may_be_left_out_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DDOQ_S3_ACCESS_KEY", "DDOQ_S3_SECRET_KEY"):
+        monkeypatch.delenv(name)
+    assert load_settings().s3_access_key == ""
+    monkeypatch.setenv("DDOQ_S3_SESSION_TOKEN", "hidden-6")
+    with pytest.raises(ValidationError, match="s3_session_token"):
+        load_settings()
+
+
+def test_no_secret_is_in_the_refusal_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DDOQ_S3_ACCESS_KEY")
+    with pytest.raises(ValidationError) as caught:
+        load_settings()
+    assert "hidden" not in str(caught.value)
