@@ -65,6 +65,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gc.freeze()  # what was imported stays: to look through it for garbage again and again is a sixth of a request
     with sweeping(services, metrics.sweeps.inc), services.waker.running():
         yield
+    services.watcher.close()
     services.engine.dispose()
     services.rates.close()
 

@@ -5,6 +5,7 @@ Whoever waits holds neither a thread nor a connection. Everything here runs in t
 
 import asyncio
 import logging
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class Watcher:
         self._line = line
         self._watches: set[Watch] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._asking = threading.Lock()
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[Watch]:
@@ -64,6 +66,13 @@ class Watcher:
             yield watch
         finally:
             self._watches.discard(watch)
+
+    def close(self) -> None:
+        """Look no more; wait for a look that is under way, whose connection would outlive its pool."""
+        if self._looking is not None:
+            self._looking.cancel()
+        with self._asking:
+            pass
 
     async def _look(self) -> None:
         try:
@@ -84,5 +93,5 @@ class Watcher:
                 watch.show(pulses.get(watch.job_id))
 
     def _read(self, job_ids: Collection[str]) -> Mapping[str, Pulse]:
-        with self._engine.connect() as connection:
+        with self._asking, self._engine.connect() as connection:
             return read_pulses(connection, job_ids, self._line)

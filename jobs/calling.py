@@ -1,12 +1,23 @@
 """Calls to workers: as many as could do something, and no more."""
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Integer, bindparam, select
 
+from jobs.columns import fixed
 from jobs.fanout import n_alive
 from jobs.queue import Queue
 from jobs.records import UnitState
 from jobs.states import CLAIMABLE
 from jobs.tables import jobs, units
+
+_WAITING = (
+    select(units.c.id)
+    .join(jobs, jobs.c.id == units.c.job_id)
+    .where(
+        units.c.state == fixed(UnitState.READY),
+        jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)]),
+    )
+    .limit(bindparam("at_most", type_=Integer))
+)
 
 
 def call_workers(engine: Engine, queue: Queue) -> int:
@@ -16,14 +27,7 @@ def call_workers(engine: Engine, queue: Queue) -> int:
         QueueUnavailableError: the broker did not take the calls; no job is lost, the next sweep calls again.
     """
     with engine.connect() as connection:
-        n_workers = max(n_alive(connection), 1)
-        waiting = (
-            select(units.c.id)
-            .join(jobs, jobs.c.id == units.c.job_id)
-            .where(units.c.state == UnitState.READY, jobs.c.state.in_(CLAIMABLE))
-            .limit(n_workers)
-        )
-        n_calls = len(connection.execute(waiting).all())
+        n_calls = len(connection.execute(_WAITING, {"at_most": max(n_alive(connection), 1)}).all())
     if n_calls:
         queue.wake(n_calls)
     return n_calls

@@ -75,8 +75,7 @@ class Line:
 
     def _read(self, connection: Connection) -> None:
         self._place_of, self._n_ready = {}, defaultdict(Counter)
-        busy = n_running_by_owner()
-        self._n_running = {row.owner: row.n for row in connection.execute(select(busy))}
+        self._n_running = {row.owner: row.n for row in connection.execute(_BUSY)}
         for row in connection.execute(_LINE):
             n_before = self._n_running.get(row.owner, 0) + row.n_taken
             self._enter(Waiting(row.id, row.owner, row.priority), _Place(-row.priority, n_before, row.id), row.n)
@@ -102,4 +101,4 @@ def _n_ready() -> FromClause:
     return select(func.count().label("n")).select_from(few).lateral()
 
 
-_LINE = _line()
+_LINE, _BUSY = _line(), select(n_running_by_owner())  # made once: to make a statement costs more than to run it
