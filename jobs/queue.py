@@ -10,16 +10,10 @@ QUEUE = "ddoq"
 TASK = "worker.run_units"
 EXPIRES_SECONDS = 30  # the sweep calls again; an unheard call must not pile up
 
-# A broker that is down is told to the caller at once: the sweep will call again.
-_TRANSPORT = {
-    "socket_connect_timeout": 5,
-    "socket_timeout": 30,
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0,
-    "interval_max": 0,
-}
-_AGAIN = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}  # a kept connection may be gone
+# A broker that is down is told to the caller at once, who has the sweep call again; a connection that was kept may be
+# gone, so that it is tried once more.
+_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+_TRANSPORT = {"socket_connect_timeout": 5, "socket_timeout": 30, **_AT_ONCE}
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -53,7 +47,7 @@ class Queue:
         Raises:
             QueueUnavailableError: the broker did not take the calls; no job is lost, the next sweep calls again.
         """
-        options = {"queue": QUEUE, "expires": EXPIRES_SECONDS, "ignore_result": True, "retry_policy": _AGAIN}
+        options = {"queue": QUEUE, "expires": EXPIRES_SECONDS, "ignore_result": True, "retry_policy": _AT_ONCE}
         try:
             for _ in range(n):
                 self._app.send_task(TASK, **options)

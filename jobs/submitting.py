@@ -52,6 +52,17 @@ class Idempotency:
     key: str
     digest: str
 
+    def require_same(self, digest: str, made: str) -> None:
+        """Refuse a request that has the key, but not the body, of the one that made `made`.
+
+        Raises:
+            IdempotencyMismatchError: the bodies differ.
+        """
+        if digest != self.digest:
+            raise IdempotencyMismatchError(
+                f"the idempotency key {self.key!r} came with another body, which made {made}; use a new key"
+            )
+
 
 @dataclass(frozen=True)
 class NewJob:
@@ -130,7 +141,8 @@ def let_in(connection: Connection, new: NewJob, limits: QueueLimits) -> RowMappi
     require_quota(connection, new.owner)
     require_room(connection, new.owner, limits)
     upload_id = use_upload(connection, new.owner, new.config.dataset.uri)
-    return connection.execute(_INSERTION, _values(new, upload_id, None)).mappings().one()
+    row = connection.execute(_INSERTION, _values(new, upload_id, None)).mappings().one_or_none()
+    return row or let_in(connection, new, limits)  # its key came meanwhile, by `let_in_at_once`: now it is found
 
 
 def find_submitted(connection: Connection, owner: str, idempotency: Idempotency) -> str | None:
@@ -145,10 +157,7 @@ def find_submitted(connection: Connection, owner: str, idempotency: Idempotency)
     row = connection.execute(same_key).one_or_none()
     if row is None:
         return None
-    if row.request_digest != idempotency.digest:
-        raise IdempotencyMismatchError(
-            f"the idempotency key {idempotency.key!r} came with another body, which made {row.id}; use a new key"
-        )
+    idempotency.require_same(row.request_digest, row.id)
     return str(row.id)
 
 

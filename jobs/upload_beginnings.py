@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
 
-from jobs.errors import IdempotencyMismatchError
 from jobs.ids import new_upload_id
 from jobs.records import Upload, UploadState
 from jobs.settings import Settings
@@ -55,8 +54,5 @@ def _find_begun(connection: Connection, owner: str, idempotency: Idempotency) ->
     row = connection.execute(same_key).one_or_none()
     if row is None:
         return None
-    if row.request_digest != idempotency.digest:
-        raise IdempotencyMismatchError(
-            f"the idempotency key {idempotency.key!r} came with another body, which made {row.id}; use a new key"
-        )
+    idempotency.require_same(row.request_digest, row.id)
     return read_upload(row)

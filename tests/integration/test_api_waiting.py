@@ -1,6 +1,7 @@
 """Whether a job has changed, and answers that come when it has."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +9,16 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api.services import Services
+from api.watching import Watcher
 from ddoq.events import Stage
 from jobs.leases import Leases
+from jobs.positions import Line
 from jobs.records import Claim, Failure
+from jobs.schema import make_engine
 from tests.integration.live import serve
 
 CONFIG = {"dataset": {"uri": "s3://datasets/flowers.zip"}}
@@ -161,3 +166,22 @@ def test_a_hundred_who_wait_keep_nobody_else_waiting(
     with serve(app) as url:
         others, answers = asyncio.run(crowd(url))
     assert (others, answers) == ([200] * 3, ["cancelled"] * 100)
+
+
+def test_no_look_outlives_the_service(services: Services, job_id: str) -> None:
+    engine = make_engine(services.settings.database_url)
+    watcher = Watcher(engine, Line())
+
+    async def close_in_the_middle_of_a_look() -> None:
+        with services.engine.connect() as busy, watcher.watch(job_id):
+            busy.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+            while engine.pool.checkedout() == 0:  # type: ignore[attr-defined]  # of the pool that it is
+                await asyncio.sleep(0.01)
+            release = threading.Timer(0.3, busy.rollback)
+            release.start()
+            watcher.close()
+            assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+            release.join()
+
+    asyncio.run(close_in_the_middle_of_a_look())
+    engine.dispose()

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from sqlalchemy import text as sql
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.services import Services
+from api.services import LINE_SECONDS, Services
 from benchmarks import page as page_benchmark
 from ddoq.archive import load_archive
 from ddoq.config import DistillConfig
@@ -243,7 +244,8 @@ def test_a_job_that_compared_nothing_says_so(place: Place, sweep: Job) -> None:
 
 def test_images_appear_while_the_job_still_runs(place: Place) -> None:
     job = place.submit(images_per_class=2)
-    assert re.search(r"Waiting for a worker, number \d+ in line\.", text_of(place.see(job)))  # of half a second ago
+    time.sleep(LINE_SECONDS)  # until the line is none of before
+    assert "Waiting for a worker, number 1 in line." in text_of(place.see(job))
     place.work(up_to=Stage.GENERATE)
     before = place.see(job)
     assert (shown_images(before), "Not made yet." in text_of(before)) == ([], True)

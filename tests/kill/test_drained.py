@@ -21,6 +21,7 @@ def test_a_job_whose_worker_is_drained_while_encoding_and_generating_succeeds_un
         drained.append(unit["id"])
     assert_succeeded(service, job_id, jobs.sha256_undisturbed(config))
     assert service.kinds(job_id).count("drained") == len(DRAINED_IN)
+    assert "lease_lost" not in service.kinds(job_id)
     assert [(unit["attempt"], unit["crashes"]) for unit in service.units(job_id) if unit["id"] in drained] == [
         (2, 0),
         (2, 0),

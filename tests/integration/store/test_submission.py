@@ -1,7 +1,9 @@
 """What is stored with a job, how often, and when there is no room for it."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine, text
@@ -12,7 +14,7 @@ from jobs.errors import IdempotencyMismatchError, QueueFullError
 from jobs.leases import Leases
 from jobs.options import JobOptions, Priority
 from jobs.store import JobFilter, Store
-from jobs.submitting import Idempotency
+from jobs.submitting import Idempotency, NewJob, let_in_at_once
 from tests.job_steps import CONFIG, reach, split, take, units_of
 
 ONCE = Idempotency("the key", "a digest")
@@ -52,6 +54,33 @@ def test_a_key_with_another_body_is_refused(store: Store) -> None:
     submit_once(store)
     with pytest.raises(IdempotencyMismatchError, match="the key"):
         submit_once(store, idempotency=Idempotency("the key", "another digest"))
+
+
+@pytest.mark.parametrize("digest", ["a digest", "another digest"])
+def test_a_key_that_comes_while_its_request_is_looked_for_makes_no_second_job(engine: Engine, digest: str) -> None:
+    ample, near_its_end = QueueLimits(), QueueLimits(of_owner=10)  # the latter lets in one at a time
+    new = NewJob("ada", CONFIG, JobOptions(), ONCE)
+    again = partial(submit_once, Store(engine, near_its_end), idempotency=Idempotency("the key", digest))
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            first = let_in_at_once(connection, new, ample)
+            assert first is not None
+            second = pool.submit(again)
+            until_one_waits(engine)
+        if digest == ONCE.digest:
+            assert second.result() == (first["id"], False)
+        else:
+            assert isinstance(second.exception(), IdempotencyMismatchError)
+
+
+def until_one_waits(engine: Engine) -> None:
+    """Return when a connection waits for another's row."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database()"
+    )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.execute(waiting).scalar_one() == 0:
+            time.sleep(0.01)
 
 
 def test_owners_choose_their_keys_alone(store: Store) -> None:
