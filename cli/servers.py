@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +30,8 @@ STOP_SECONDS = 40  # a worker may take twenty to give its unit back
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_LENGTH = 100  # bytes; macOS has room for 103, Linux for 107
 ROOTS_SUBSTITUTE = "nobody"  # PostgreSQL refuses to run as root; this account is on every system
+
+_kept: list[socket.socket] = []  # what keeps each free port that was found
 
 
 class StartError(click.ClickException):
@@ -96,17 +97,20 @@ def spawn(command: Sequence[object], log: Path, **options: object) -> "subproces
 
 
 def free_port() -> int:
-    """Find a port of 127.0.0.1 that nobody uses."""
-    return free_ports(1)[0]
+    """Find a port of 127.0.0.1 that nobody uses; on Linux nobody is given it while this process lives.
 
-
-def free_ports(n: int) -> Sequence[int]:
-    """Find so many, no two alike."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(n)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    It stays bound, without listening: a server that sets SO_REUSEADDR, as all of ours do, may listen there, and whoever
+    asks the system for any port gets another. Elsewhere a port that is bound is closed to every server.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port: int = probe.getsockname()[1]
+    if sys.platform == "linux":
+        _kept.append(probe)
+    else:
+        probe.close()
+    return port
 
 
 def is_free(port: int) -> bool:

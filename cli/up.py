@@ -21,7 +21,6 @@ from cli.servers import (
     Running,
     StartError,
     free_port,
-    free_ports,
     is_free,
     spawn,
     start_postgres,
@@ -105,7 +104,7 @@ def _start(folder: DataFolder, options: Options, family: Family, port: int) -> M
     os.environ["DDOQ_FILE_ROOTS"] = os.pathsep.join([*roots, os.environ.get("DDOQ_FILE_ROOTS", "")])
     _prepare(load_settings(), folder.key_file)
     names = ("api", *(f"worker-{number}" for number in range(1, options.n_workers + 1)), "deliveries")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    ports = {name: free_port() for name in names}
     api, *_ = [family.keep(partial(_start_child, name, folder.path, port, ports[name])) for name in names]
     wait_until_ready(api, lambda: _is_ready(port))
     return {name: f"http://{HOST}:{at}/metrics" for name, at in ports.items()}
