@@ -3,12 +3,14 @@
 from collections.abc import Collection
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Request, Security
 from fastapi.concurrency import run_in_threadpool
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
 
 from api.errors import MissingKeyError
-from api.services import Services, Using
+from api.services import Services, services_of
 from ddoq.errors import DdoqError
 from jobs.errors import KeyRejectedError, MissingScopeError, RateLimitedError
 from jobs.keys import Scope
@@ -17,32 +19,37 @@ from jobs.records import ApiKey
 
 READS = frozenset({"GET", "HEAD"})
 
-_bearer = HTTPBearer(
-    scheme_name="ApiKey",
-    description="An API key, `ddoq_…`, sent as `Authorization: Bearer KEY`. Its scopes say what it may be used for.",
-    auto_error=False,
-)
+
+class KeyCheck(SecurityBase):
+    """Whose key a request carries: a dependency that the description of the API shows as a way to authenticate."""
+
+    def __init__(self) -> None:
+        self.scheme_name = "ApiKey"
+        self.model = HTTPBearer(
+            description="An API key, `ddoq_…`, sent as `Authorization: Bearer KEY`. Its scopes say what it may be used "
+            "for."
+        )
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> ApiKey:
+        """Tell whose key the request carries.
+
+        Raises:
+            MissingKeyError: it carries none.
+            KeyRejectedError: the key is malformed, unknown, revoked or expired.
+            MissingScopeError: the key is not for this call.
+            RateLimitedError: its owner, or whoever has no key at this address, calls too often.
+        """
+        using, secret = services_of(request), _secret(request)
+        key = _recognise(using, request, secret)
+        if key is None:
+            key = await run_in_threadpool(_ask, using, request, secret)
+        require_scopes(key, needed.scopes)
+        return key
 
 
-async def authenticate(
-    request: Request,
-    needed: SecurityScopes,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    using: Using,
-) -> ApiKey:
-    """Tell whose key the request carries.
-
-    Raises:
-        MissingKeyError: it carries none.
-        KeyRejectedError: the key is malformed, unknown, revoked or expired.
-        MissingScopeError: the key is not for this call.
-        RateLimitedError: its owner, or whoever has no key at this address, calls too often.
-    """
-    key = _recognise(using, request, bearer)
-    if key is None:
-        key = await run_in_threadpool(_ask, using, request, bearer)
-    require_scopes(key, needed.scopes)
-    return key
+def _secret(request: Request) -> str | None:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() or None if scheme.lower() == "bearer" else None
 
 
 def require_scopes(key: ApiKey, needed: Collection[str]) -> None:
@@ -52,9 +59,9 @@ def require_scopes(key: ApiKey, needed: Collection[str]) -> None:
         raise MissingScopeError(f"the key {key.name!r} lacks {', '.join(missing)}; use a key that has it")
 
 
-def _recognise(using: Services, request: Request, bearer: HTTPAuthorizationCredentials | None) -> ApiKey | None:
+def _recognise(using: Services, request: Request, secret: str | None) -> ApiKey | None:
     """Answer the key if it is remembered and its owner far from the limit: no server is asked, and nobody waits."""
-    key = using.keys.remembered(bearer.credentials) if bearer else None
+    key = using.keys.remembered(secret) if secret else None
     if key is None:
         return None
     name, limit = _limit_of(using, request)
@@ -65,9 +72,9 @@ def _recognise(using: Services, request: Request, bearer: HTTPAuthorizationCrede
     return key
 
 
-def _ask(using: Services, request: Request, bearer: HTTPAuthorizationCredentials | None) -> ApiKey:
+def _ask(using: Services, request: Request, secret: str | None) -> ApiKey:
     try:
-        key = _identify(using, bearer)
+        key = _identify(using, secret)
     except (MissingKeyError, KeyRejectedError) as error:
         limit_failures(using, request, error)
         raise
@@ -76,10 +83,10 @@ def _ask(using: Services, request: Request, bearer: HTTPAuthorizationCredentials
     return key
 
 
-def _identify(using: Services, bearer: HTTPAuthorizationCredentials | None) -> ApiKey:
-    if bearer is None:
+def _identify(using: Services, secret: str | None) -> ApiKey:
+    if secret is None:
         raise MissingKeyError("send an API key as 'Authorization: Bearer ddoq_…'")
-    return using.keys.authenticate(bearer.credentials)
+    return using.keys.authenticate(secret)
 
 
 def limit_owner(using: Services, request: Request, key: ApiKey) -> None:
@@ -117,7 +124,8 @@ def _limited(rate: Rate, whose: str) -> RateLimitedError:
     return RateLimitedError(message, rate.retry_after_seconds)
 
 
-Reader = Annotated[ApiKey, Security(authenticate, scopes=[Scope.JOBS_READ.value])]
-Writer = Annotated[ApiKey, Security(authenticate, scopes=[Scope.JOBS_WRITE.value])]
-KeyManager = Annotated[ApiKey, Security(authenticate, scopes=[Scope.KEYS_MANAGE.value])]
-WebhookManager = Annotated[ApiKey, Security(authenticate, scopes=[Scope.WEBHOOKS_MANAGE.value])]
+_check = KeyCheck()
+Reader = Annotated[ApiKey, Security(_check, scopes=[Scope.JOBS_READ.value])]
+Writer = Annotated[ApiKey, Security(_check, scopes=[Scope.JOBS_WRITE.value])]
+KeyManager = Annotated[ApiKey, Security(_check, scopes=[Scope.KEYS_MANAGE.value])]
+WebhookManager = Annotated[ApiKey, Security(_check, scopes=[Scope.WEBHOOKS_MANAGE.value])]

@@ -23,6 +23,7 @@ _KINDS: Mapping[type, str] = {
     list: "list",
     type(None): "null",
 }
+_NESTED = (dict, list)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -57,13 +58,14 @@ def parse(model: type[Model], body: bytes) -> Model:
         faults = [_fault(found, value) for found in error.errors(include_url=False, include_input=False)]
         raise InvalidRequestError(summarise(faults), faults) from None
     taken = found.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    faults = [Fault(pointer, "type", message) for pointer, message in _mistaken(value, taken, "")]
-    if faults:
+    if faults := list(_mistaken(value, taken)):
         raise InvalidRequestError(summarise(faults), faults)
     return found
 
 
 def _require_json(content_type: str | None) -> None:
+    if content_type == "application/json":
+        return
     message = Message()
     message["Content-Type"] = content_type or "none/none"
     if message.get_content_type() != "application/json":
@@ -92,16 +94,23 @@ def _nuls(value: Any, pointer: str) -> list[Fault]:
     return []
 
 
-def _mistaken(given: Any, taken: Any, pointer: str) -> Iterator[tuple[str, str]]:
+def _mistaken(body: Any, read: Any) -> Iterator[Fault]:
     """Find what was taken for another type, as `true` for 1: the description of the API allows no such thing."""
-    if (kind := _KINDS[type(given)]) != (wanted := _KINDS[type(taken)]):
-        yield pointer, f"is a {kind}; send a {wanted}"
-    elif kind == "object":
-        for key in given.keys() & taken.keys():
-            yield from _mistaken(given[key], taken[key], _below(pointer, key))
-    elif kind == "list":
-        for index, pair in enumerate(zip(given, taken, strict=False)):
-            yield from _mistaken(*pair, _below(pointer, index))
+    pairs: list[tuple[Any, Any, str]] = [(body, read, "")]
+    while pairs:
+        given, taken, pointer = pairs.pop()
+        if type(given) is type(taken) is dict:
+            pairs += [
+                (one, each, _below(pointer, key))
+                for key, each in taken.items()
+                if type(one := given.get(key, each)) is not type(each) or type(each) in _NESTED
+            ]
+        elif type(given) is type(taken) is list:
+            pairs += [
+                (one, each, _below(pointer, index)) for index, (one, each) in enumerate(zip(given, taken, strict=False))
+            ]
+        elif (kind := _KINDS[type(given)]) != (wanted := _KINDS[type(taken)]):
+            yield Fault(pointer, "type", f"is a {kind}; send a {wanted}")
 
 
 def _fault(found: ErrorDetails, body: Any) -> Fault:

@@ -109,9 +109,14 @@ def _open_webhooks(engine: Engine, settings: Settings) -> Webhooks:
     return Webhooks(engine, Vault(settings.key_pepper), rules, settings.max_webhook_endpoints)
 
 
-async def _services_of(request: Request) -> Services:
+def services_of(request: Request) -> Services:
+    """Answer the services of the application that was asked."""
     services: Services = request.app.state.services
     return services
 
 
-Using = Annotated[Services, Depends(_services_of)]
+async def _using(request: Request) -> Services:
+    return services_of(request)  # in the event loop: what is no coroutine would be called in a thread
+
+
+Using = Annotated[Services, Depends(_using)]

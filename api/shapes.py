@@ -1,7 +1,8 @@
 """Records of `jobs` to views. Pure."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from typing import Literal
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from jobs.states import TERMINAL
 NO_UNITS = StageUnits(
     n_ready=0, n_running=0, n_done=0, done=0, total=0, attempts=0, started_at=None, finished_at=None, peak_bytes=None
 )
+GOING_ON = frozenset({"ready", "running"})  # a stage whose worker was stopped is ready again, and its time goes on
 
 
 def show_job(job: Job, now: datetime) -> JobView:
@@ -47,7 +49,9 @@ def show_job(job: Job, now: datetime) -> JobView:
         labels=dict(job.labels),
         retried_from=job.retried_from,
         stages=[
-            _show_stage(stage, job.stages.get(stage), end, has_ended=job.state in TERMINAL)
+            _show_stage(stage, job.stages[stage], end, has_ended=job.state in TERMINAL)
+            if stage in job.stages
+            else _pending(stage)
             for stage in job.config.stages
         ],
         error=_show_failure(job.failure) if job.failure else None,
@@ -56,18 +60,23 @@ def show_job(job: Job, now: datetime) -> JobView:
     )
 
 
-def tag_of(job: JobView) -> str:
-    """Name what a job is answered with: another answer has another tag, but for the seconds of its stages.
+def tag_of(job: JobView, body: bytes) -> str:
+    """Name the answer `body` about a job: another answer has another tag, but for the seconds of stages that go on.
 
-    The tag is weak for their sake: while a stage runs they grow with every answer.
+    The tag is weak for their sake: they grow with every answer.
     """
-    lasting = job.model_dump_json(exclude={"stages": {"__all__": {"seconds"}}})
-    return f'W/"{sha256(lasting.encode()).hexdigest()[:32]}"'
+    stages = [stage.model_copy(update={"seconds": None}) if stage.status in GOING_ON else stage for stage in job.stages]
+    grows = stages != job.stages
+    lasting = job.model_copy(update={"stages": stages}).model_dump_json().encode() if grows else body
+    return f'W/"{sha256(lasting).hexdigest()[:32]}"'
 
 
-def _show_stage(stage: Stage, units: StageUnits | None, end: datetime, *, has_ended: bool) -> StageView:
-    if units is None:
-        units = NO_UNITS
+@cache
+def _pending(stage: Stage) -> StageView:
+    return _show_stage(stage, NO_UNITS, datetime.max.replace(tzinfo=UTC), has_ended=False)
+
+
+def _show_stage(stage: Stage, units: StageUnits, end: datetime, *, has_ended: bool) -> StageView:
     return StageView(
         stage=stage,
         status=_stage_status(units, has_ended=has_ended),

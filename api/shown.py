@@ -25,7 +25,8 @@ class Shown:
 def shown(job: Job) -> Shown:
     """Write what is answered about a job now."""
     view = show_job(job, datetime.now(UTC))
-    return Shown(job.id, view.model_dump_json().encode(), tag_of(view), job.state in TERMINAL)
+    body = view.model_dump_json().encode()
+    return Shown(job.id, body, tag_of(view, body), job.state in TERMINAL)
 
 
 def page_of(jobs: list[Shown], following: str | None) -> bytes:

@@ -21,7 +21,10 @@ class View(BaseModel):
 class JobRequest(DistillConfig):
     """The config of a distillation, and beside it how the job is to be run."""
 
-    job: JobOptions = JobOptions()
+    job: JobOptions = Field(
+        default_factory=JobOptions,  # a default that holds a dict is copied, deeply, for each request
+        json_schema_extra={"default": JobOptions().model_dump(mode="json")},
+    )
 
     @property
     def config(self) -> DistillConfig:

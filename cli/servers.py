@@ -31,8 +31,6 @@ SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_LENGTH = 100  # bytes; macOS has room for 103, Linux for 107
 ROOTS_SUBSTITUTE = "nobody"  # PostgreSQL refuses to run as root; this account is on every system
 
-_kept: list[socket.socket] = []  # what keeps each free port that was found
-
 
 class StartError(click.ClickException):
     """A server or a child did not start, or ended by itself."""
@@ -107,9 +105,8 @@ def free_port() -> int:
     probe.bind(("127.0.0.1", 0))
     port: int = probe.getsockname()[1]
     if sys.platform == "linux":
-        _kept.append(probe)
-    else:
-        probe.close()
+        probe.detach()  # the system closes it when this process ends
+    probe.close()
     return port
 
 

@@ -26,7 +26,7 @@ from ddoq.prior_config import (
     Sampler,
     SamplerConfig,
 )
-from ddoq.protocols import Protocol
+from ddoq.protocols import PROTOCOLS, Protocol
 from ddoq.teacher_config import TEMPERATURE, TeacherConfig, TrainedTeacher
 
 
@@ -108,7 +108,7 @@ class DistillConfig(Group):
         left_out = {
             Stage.FIT: self.prior.kind != "fit",
             Stage.TEACH: not isinstance(self.teacher, TrainedTeacher),
-            Stage.LABEL: self.resolved_protocol.labels not in {"fixed", "stored"},
+            Stage.LABEL: self.taught_labels not in {"fixed", "stored"},
             Stage.TRAIN: self.evaluation == "none",
         }
         return tuple(stage for stage in Stage if not left_out.get(stage))
@@ -126,8 +126,16 @@ class DistillConfig(Group):
         if teacher is None:
             return hard
         temperature = teacher.temperature or hard.temperature or TEMPERATURE
-        labels = teacher.labels or (hard.labels if hard.labels in {"stored", "live"} else "fixed")
-        return replace(hard, labels=labels, loss="kl", temperature=temperature, teacher=teacher.resolved_network)
+        network = teacher.resolved_network
+        return replace(hard, labels=self.taught_labels, loss="kl", temperature=temperature, teacher=network)
+
+    @property
+    def taught_labels(self) -> Literal["hard", "fixed", "stored", "live"]:
+        """What students are taught by: those of the protocol or, where a teacher gives them, what it was asked for."""
+        labels, teacher = PROTOCOLS[self.students.protocol].labels, self.teacher
+        if teacher is None:
+            return labels
+        return teacher.labels or (labels if labels in {"stored", "live"} else "fixed")
 
     @property
     def student_resolution(self) -> int:
@@ -183,18 +191,18 @@ class DistillConfig(Group):
 
     @model_validator(mode="after")
     def _labels_suit_the_protocol(self) -> "DistillConfig":
-        name, protocol = self.students.protocol, self.resolved_protocol
-        if self.teacher is None and protocol.labels != "hard":
+        name, labels = self.students.protocol, self.taught_labels
+        if self.teacher is None and labels != "hard":
             raise ValueError(
-                f"students.protocol {name!r} teaches by {protocol.labels} labels of a teacher; set teacher, or use "
+                f"students.protocol {name!r} teaches by {labels} labels of a teacher; set teacher, or use "
                 "quick, small-hard or minimax-hard"
             )
-        if protocol.labels == "fixed" and protocol.augment.cutmix:
+        if labels == "fixed" and PROTOCOLS[name].augment.cutmix:
             raise ValueError(
                 f"students.protocol {name!r} mixes images, of which fixed soft labels say nothing; set teacher.labels "
                 "to 'live' or 'stored', use quick or small-hard, or drop teacher"
             )
-        if (self.evaluation, protocol.labels) == ("none", "live") and isinstance(self.teacher, TrainedTeacher):
+        if (self.evaluation, labels) == ("none", "live") and isinstance(self.teacher, TrainedTeacher):
             raise ValueError(
                 "a teacher of live labels is asked by students alone, of which evaluation 'none' has none: it would be "
                 "trained in vain; set teacher.labels to 'stored', or evaluation to 'quick'"
@@ -228,7 +236,7 @@ def _refusal(config: DistillConfig) -> str | None:
     if parts.canvas == "real" and (prior == "fit" or sampler != SamplerConfig()):
         unused = "prior 'fit'" if prior == "fit" else "sampler"
         return f"canvas 'real' shows images of the dataset and makes no use of {unused}; use canvas 'prior' or drop it"
-    if prior not in DENOISING and (strength > 0 or sampler.model_copy(update={"strength": None}) != SamplerConfig()):
+    if prior not in DENOISING and (strength > 0 or sampler != SamplerConfig(strength=sampler.strength)):
         return f"prior {prior!r} has no diffusion model to denoise by; use {', '.join(DENOISING)}, or drop sampler"
     if prior == "fit" and strength == 0:
         return "with sampler.strength 0 the fitted prior would not be used; use prior 'vae' or 'pixels'"

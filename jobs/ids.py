@@ -5,6 +5,7 @@ import time
 from datetime import datetime
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, without i l o u
+PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 
 
 def uuid7() -> int:
@@ -19,7 +20,7 @@ def uuid7() -> int:
 
 def base32(number: int) -> str:
     """Write a number of 128 bits as 26 characters that sort as the number does."""
-    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def new_job_id() -> str:

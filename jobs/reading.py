@@ -39,12 +39,6 @@ def read_version(row: Row[Any]) -> Version:
     return Version(row.id, JobState(row.state), row.n_events, row.expires_at)
 
 
-def new_job(connection: Connection, row: RowMapping, config: DistillConfig, line: Line) -> Job:
-    """Read a job by what `NEW` tells of its row, written just now: one unit of its first stage waits, and no more."""
-    position = line.positions(connection, [Waiting(row["id"], row["owner"], row["priority"])])[row["id"]]
-    return _job({**_NOTHING, **row}, config, {Stage(row["stage"]): _FIRST_UNIT}, {}, position)
-
-
 def _sums_of_units() -> ScalarSelect[Any]:
     """Add up the units of each stage of a job, as one JSON value: a job is read by one statement."""
     counted = {f"n_{state}": func.count().filter(units.c.state == state) for state in UnitState}
@@ -72,18 +66,9 @@ JOB = (*jobs.c, _sums_of_units().label("sums"), _figures_by_name().label("figure
 """What `read_jobs` needs of each job."""
 VERSION = (jobs.c.id, jobs.c.state, jobs.c.n_events, jobs.c.expires_at)
 """What `read_version` needs of each job."""
-NEW = (
-    *(jobs.c.id, jobs.c.owner, jobs.c.state, jobs.c.stage, jobs.c.priority, jobs.c.created_at),
-    *(jobs.c.queue_deadline_at, jobs.c.timeout_seconds, jobs.c.labels, jobs.c.retried_from),
-)
-"""What `new_job` needs of a job; all else of its row is null, or was given."""
 
 _BY_ID = select(*JOB).where(jobs.c.id == bindparam("named"))
 _CONFIG = DistillConfig.model_validate
-_NOTHING: Mapping[str, None] = dict.fromkeys(jobs.c.keys())
-_FIRST_UNIT = StageUnits(
-    n_ready=1, n_running=0, n_done=0, done=0, total=0, attempts=0, started_at=None, finished_at=None, peak_bytes=None
-)
 
 
 def _stages(sums: list[dict[str, Any]] | None) -> Mapping[Stage, StageUnits]:
@@ -121,7 +106,7 @@ def extrapolate(total: int, n_units: int, n_told: int) -> int:
 
 
 def _job(
-    row: RowMapping | Mapping[str, Any],
+    row: RowMapping,
     config: DistillConfig,
     stages: Mapping[Stage, StageUnits],
     numbers: Mapping[str, float],
@@ -149,7 +134,7 @@ def _job(
     )
 
 
-def _failure(row: RowMapping | Mapping[str, Any]) -> Failure | None:
+def _failure(row: RowMapping) -> Failure | None:
     if row["state"] == JobState.EXPIRED:
         message = "no worker began the job before its queue deadline; submit it again with a later one"
         return Failure(QueueDeadlineError.code, message, retryable=True)

@@ -17,11 +17,11 @@ from jobs.backpressure import UNLIMITED, QueueLimits
 from jobs.errors import ArtifactExpiredError, JobDeletedError, JobEndedError, JobNotEndedError, JobNotFoundError
 from jobs.options import JobOptions
 from jobs.positions import Line
-from jobs.reading import JOB, VERSION, new_job, read_job, read_jobs, read_version
+from jobs.reading import JOB, VERSION, read_job, read_jobs, read_version
 from jobs.records import Artifact, Job, JobEvent, JobState, Version
 from jobs.rows import lock_job, move, now
 from jobs.states import TERMINAL, EventKind
-from jobs.submitting import Idempotency, NewJob, find_submitted, let_in, let_in_at_once
+from jobs.submitting import Idempotency, NewJob, find_submitted, let_in, let_in_at_once, queued_job
 from jobs.tables import artifacts, events, jobs
 from jobs.tombstones import bury
 
@@ -100,11 +100,11 @@ class Store:
         with self._single.connect() as connection:
             row = let_in_at_once(connection, new, self._limits)
             if row is not None:
-                return Submitted(new_job(connection, row, config, self._line), is_new=True)
+                return Submitted(queued_job(connection, row, new, self._line), is_new=True)
         with self._engine.begin() as connection:
             found = let_in(connection, new, self._limits)
             if not isinstance(found, str):
-                return Submitted(new_job(connection, found, config, self._line), is_new=True)
+                return Submitted(queued_job(connection, found, new, self._line), is_new=True)
         return Submitted(self.get(owner, found), is_new=False)
 
     def submitted(self, owner: str, idempotency: Idempotency) -> Job | None:

@@ -1,15 +1,15 @@
 """Let a job in: once for each request, as long as there is room."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
     Boolean,
-    Column,
     ColumnElement,
     Connection,
     Insert,
@@ -21,21 +21,23 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    literal,
+    literal_column,
     or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import insert
 
 from ddoq.config import DistillConfig
+from ddoq.events import Stage
 from jobs.backpressure import QUEUED, QueueLimits, has_ample_room, require_room
 from jobs.columns import fixed
 from jobs.errors import IdempotencyMismatchError
 from jobs.ids import new_job_id
 from jobs.options import JobOptions
+from jobs.positions import Line, Waiting
+from jobs.prepared import Prepared
 from jobs.quotas import require_quota
-from jobs.reading import NEW
-from jobs.records import JobState, UnitState
+from jobs.records import Job, JobState, StageUnits, UnitState
 from jobs.rows import now
 from jobs.states import EventKind
 from jobs.tables import events, jobs, owner_limits, units
@@ -75,6 +77,17 @@ class NewJob:
     retried_from: str | None = None
 
 
+# what is to be known of a job that was just written; its labels are in the order in which the database keeps them
+_TOLD = (jobs.c.id, jobs.c.stage, jobs.c.created_at, jobs.c.queue_deadline_at, jobs.c.labels)
+_FIRST_UNIT = StageUnits(
+    n_ready=1, n_running=0, n_done=0, done=0, total=0, attempts=0, started_at=None, finished_at=None, peak_bytes=None
+)
+
+
+_ZERO: ColumnElement[int] = literal_column("0")
+_ONE: ColumnElement[int] = literal_column("1")
+
+
 def _new(name: str) -> BindParameter[Any]:
     return bindparam(f"new_{name}", type_=jobs.c[name].type)
 
@@ -96,33 +109,32 @@ def _insertion() -> Select[Any]:
     It writes nothing where `is_checked` is false and the job may not come yet, and where its idempotency key came.
     """
     of_request = ("idempotency_key", "request_digest", "retried_from", "traceparent")
-    told = ("id", "owner", "stage", "config", "upload_id", "priority", "timeout_seconds", "labels", *of_request)
+    given = ("id", "owner", "stage", "config", "upload_id", "priority", "timeout_seconds", "labels", *of_request)
     deadline = now() + bindparam("new_queue_deadline", type_=Interval)
-    row: dict[str, ColumnElement[Any]] = {name: _new(name) for name in told}
-    row |= {"state": fixed(JobState.QUEUED), "n_events": literal(1), "queue_deadline_at": deadline}
+    row: dict[str, ColumnElement[Any]] = {name: _new(name) for name in given}
+    row |= {"state": fixed(JobState.QUEUED), "n_events": _ONE, "queue_deadline_at": deadline}
     came = select(*row.values()).where(or_(bindparam("is_checked", type_=Boolean), _may_come()))
     written = insert(jobs).from_select(list(row), came)
     once = written.on_conflict_do_nothing(index_elements=[jobs.c.owner, jobs.c.idempotency_key])
-    job = once.returning(*NEW).cte("job")
-    unit = {"job_id": job.c.id, "stage": job.c.stage, "index": 0, "of": 1, "state": UnitState.READY}
-    event = {"job_id": job.c.id, "sequence": 1, "kind": EventKind.QUEUED, "data": {}}
+    job = once.returning(*_TOLD).cte("job")
+    unit = {"job_id": job.c.id, "stage": job.c.stage, "index": _ZERO, "of": _ONE, "state": fixed(UnitState.READY)}
+    event = {"job_id": job.c.id, "sequence": _ONE, "kind": fixed(EventKind.QUEUED), "data": literal_column("'{}'")}
     return select(job).add_cte(_beside(units, unit).cte("unit"), _beside(events, event).cte("event"))
 
 
-def _beside(table: Table, values: Mapping[str, Any]) -> Insert:
+def _beside(table: Table, values: Mapping[str, ColumnElement[Any]]) -> Insert:
     """Write a row into another table for each job that was written."""
-    typed = [each if isinstance(each, Column) else literal(each, table.c[name].type) for name, each in values.items()]
-    return insert(table).from_select(list(values), select(*typed))
+    return insert(table).from_select(list(values), select(*values.values()))
 
 
-_INSERTION = _insertion()  # made once: to make a statement costs more than to run it
+_INSERTION = Prepared(_insertion())
 
 
 def let_in_at_once(connection: Connection, new: NewJob, limits: QueueLimits) -> RowMapping | None:
     """Store a new job and answer its row, by one statement; None, and nothing is stored, where more has to be asked."""
     if upload_id_of(new.config.dataset.uri) is not None:
         return None
-    return connection.execute(_INSERTION, _values(new, None, limits)).mappings().one_or_none()
+    return _INSERTION.run(connection, _values(new, None, limits)).mappings().one_or_none()
 
 
 def let_in(connection: Connection, new: NewJob, limits: QueueLimits) -> RowMapping | str:
@@ -141,8 +153,33 @@ def let_in(connection: Connection, new: NewJob, limits: QueueLimits) -> RowMappi
     require_quota(connection, new.owner)
     require_room(connection, new.owner, limits)
     upload_id = use_upload(connection, new.owner, new.config.dataset.uri)
-    row = connection.execute(_INSERTION, _values(new, upload_id, None)).mappings().one_or_none()
+    row = _INSERTION.run(connection, _values(new, upload_id, None)).mappings().one_or_none()
     return row or let_in(connection, new, limits)  # its key came meanwhile, by `let_in_at_once`: now it is found
+
+
+def queued_job(connection: Connection, row: RowMapping, new: NewJob, line: Line) -> Job:
+    """Tell of a job that was just let in, without reading it back: one unit of its first stage waits, and no more."""
+    options, job_id = new.options, row["id"]
+    return Job(
+        id=job_id,
+        owner=new.owner,
+        state=JobState.QUEUED,
+        stage=(stage := Stage(row["stage"])),
+        config=new.config,
+        failure=None,
+        created_at=row["created_at"].astimezone(UTC),
+        started_at=None,
+        finished_at=None,
+        stages={stage: _FIRST_UNIT},
+        figures={},
+        priority=options.priority,
+        queue_deadline_at=deadline.astimezone(UTC) if (deadline := row["queue_deadline_at"]) else None,
+        timeout_seconds=options.timeout_s,
+        expires_at=None,
+        queue_position=line.positions(connection, [Waiting(job_id, new.owner, options.priority.level)])[job_id],
+        labels=row["labels"],
+        retried_from=new.retried_from,
+    )
 
 
 def find_submitted(connection: Connection, owner: str, idempotency: Idempotency) -> str | None:
@@ -168,12 +205,12 @@ def _values(new: NewJob, upload_id: str | None, limits: QueueLimits | None) -> M
         "id": new_job_id(),
         "owner": new.owner,
         "stage": new.config.stages[0],
-        "config": new.config.model_dump(mode="json"),
+        "config": new.config.model_dump_json(),
         "upload_id": upload_id,
         "priority": options.priority.level,
         "queue_deadline": timedelta(seconds=deadline) if deadline else None,
         "timeout_seconds": options.timeout_s,
-        "labels": options.labels,
+        "labels": json.dumps(options.labels),
         "idempotency_key": idempotency.key if idempotency else None,
         "request_digest": idempotency.digest if idempotency else None,
         "retried_from": new.retried_from,

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.shapes import show_artifacts, show_events, show_job
+from api.shapes import show_artifacts, show_events, show_job, tag_of
 from api.views import StageView
 from ddoq.config import DistillConfig
 from ddoq.errors import DatasetNotFoundError
@@ -101,6 +101,23 @@ def test_a_stage_lasts_from_its_first_start_to_its_end(
     units: StageUnits, finished_at: datetime | None, expected: float | None
 ) -> None:
     assert read_stage(replace(JOB, stages={Stage.READ: units}, finished_at=finished_at)).seconds == expected
+
+
+def tag_at(moment: datetime, units: StageUnits, state: JobState = JobState.RUNNING) -> str:
+    view = show_job(replace(JOB, stages={Stage.READ: units}, state=state), moment)
+    return tag_of(view, view.model_dump_json().encode())
+
+
+@pytest.mark.parametrize("units", [READY, RUNNING, HALF_DONE, GIVEN_BACK, DONE])
+def test_the_passing_of_time_changes_no_tag(units: StageUnits) -> None:
+    assert tag_at(at(20), units) == tag_at(at(21.5), units)
+
+
+def test_whatever_else_happens_changes_the_tag() -> None:
+    took_longer = replace(DONE, finished_at=at(10))
+    tags = [tag_at(at(20), units) for units in (READY, RUNNING, HALF_DONE, GIVEN_BACK, DONE, took_longer)]
+    tags.append(tag_at(at(20), RUNNING, JobState.CANCELLING))
+    assert len(set(tags)) == len(tags)
 
 
 def test_a_job_shows_how_it_is_to_be_run_and_where_it_stands_in_line() -> None:
