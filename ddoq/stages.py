@@ -54,7 +54,7 @@ def run_stage(stage: Stage, run: Run) -> None:
             _work_on(stage, run, range(plan_blocks(run.config, found(run))[stage]))
             JOINS[stage](run, (folder,))
         else:
-            _trace(stage, run, (environment_here(),))
+            _trace(stage, run, (environment_here(),))  # what comes out of a cache is told of anew when it is there
             STAGES[stage](run)
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
@@ -93,7 +93,7 @@ def needs(stage: Stage, config: DistillConfig) -> tuple[Stage, ...]:
 def _work_on(stage: Stage, run: Run, blocks: Sequence[int]) -> None:
     BLOCK_WORK[stage](run, blocks)
     folders = (block_folder(run.folders[stage], block) for block in blocks)
-    _trace(stage, run, [each for folder in folders for each in environments_of(folder)])
+    _trace(stage, run, [each for own in folders for each in environments_of(own)])
 
 
 def _trace(stage: Stage, run: Run, environments: Sequence[Environment]) -> None:

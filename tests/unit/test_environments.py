@@ -29,7 +29,7 @@ def test_the_versions_are_those_installed() -> None:
     versions = environment_here().versions
     assert versions["Python"] == python_version()
     assert {name: versions[name] for name in PACKAGES} == {name: version(name) for name in PACKAGES}
-    assert versions["torch"] == torch.__version__
+    assert torch.__version__.startswith(versions["torch"])
 
 
 def test_an_environment_tells_the_device_and_the_versions_of_what_drives_it() -> None:
