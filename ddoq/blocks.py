@@ -15,6 +15,7 @@ from typing import Final
 from ddoq.budgets import given_budgets
 from ddoq.config import DistillConfig
 from ddoq.contender_names import n_train_blocks
+from ddoq.environments import NAME as ENVIRONMENT
 from ddoq.events import Stage
 from ddoq.manifests import NAME, is_complete
 from ddoq.prior_config import FitPrior, PixelsPrior
@@ -70,14 +71,6 @@ def left_to_do(folder: Path, blocks: Iterable[int]) -> list[int]:
     return [block for block in blocks if not is_complete(block_folder(folder, block))]
 
 
-def fresh_folder(folder: Path, block: int) -> Path:
-    """Make an empty folder for a block, in the place of what an attempt may have left there."""
-    own = block_folder(folder, block)
-    shutil.rmtree(own, ignore_errors=True)
-    own.mkdir(parents=True)
-    return own
-
-
 def gather_blocks(parts: Iterable[Path], n_blocks: int) -> list[Path]:
     """Find the folders of all blocks, in their order, in the parts of a stage.
 
@@ -91,9 +84,12 @@ def gather_blocks(parts: Iterable[Path], n_blocks: int) -> list[Path]:
 
 
 def link_files(source: Path, target: Path) -> None:
-    """Let all files below `source`, but for its manifest, be files of `target` too: linked, or else copied."""
+    """Let all files below `source` be files of `target` too, linked or else copied.
+
+    Its manifest and its environment speak of the source alone.
+    """
     for file in sorted(source.rglob("*")):
-        if file.is_file() and file != source / NAME:
+        if file.is_file() and file not in (source / NAME, source / ENVIRONMENT):
             _link(file, target / file.relative_to(source))
 
 

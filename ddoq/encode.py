@@ -17,11 +17,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ddoq.batches import in_batches
-from ddoq.blocks import FOLDER, cut_images, fresh_folder, gather_blocks, link_files
+from ddoq.blocks import FOLDER, cut_images, gather_blocks, link_files
 from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset
 from ddoq.errors import BadImagesError, NotFiniteError
 from ddoq.events import OnEvent, Stage, Tally
+from ddoq.here import fresh_folder
 from ddoq.image_figures import Figures, Summary
 from ddoq.image_rules import BadImage
 from ddoq.latents import Latents, LatentsManifest, Shard, open_latents, write_shard

@@ -16,10 +16,12 @@ from ddoq.caches import Cache
 from ddoq.config import DistillConfig
 from ddoq.content_keys import content_key, model_content
 from ddoq.device import choose_device
+from ddoq.environments import Environment, environments_of, note_environments
 from ddoq.errors import ConfigError, NotFiniteError
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.fit_plan import plan_fit
 from ddoq.fit_training import Rows, Training
+from ddoq.here import environment_here
 from ddoq.latents import Latents
 from ddoq.prior import LatentPrior
 from ddoq.prior.autoencoder import Vae
@@ -102,7 +104,7 @@ def fit(
         on_event(Event(Stage.FIT, plan.n_steps, plan.n_steps))
     else:
         training = Training(plan, prior.latent_shape, len(class_names), config.seed, choose_device())
-        _resume(training, at)
+        note_environments(at.folder, (environment_here(), *_resume(training, at)))
         _train(training, Rows(latents), at, on_event)
         _write(training, prior, class_names, at.folder)
         at.cache.store(f"{at.key}/prior", at.folder)
@@ -137,13 +139,14 @@ def _finite(loss: float, training: Training) -> float:
     return loss
 
 
-def _resume(training: Training, at: FitPlace) -> None:
-    """Go on from the latest checkpoint there is."""
+def _resume(training: Training, at: FitPlace) -> tuple[Environment, ...]:
+    """Go on from the latest checkpoint there is, and answer what came so far."""
     with TemporaryDirectory(dir=at.folder.parent) as scratch:
         for name in reversed(_checkpoints(at)):
             if at.cache.fetch(name, Path(scratch, "checkpoint")):
                 training.load(Path(scratch, "checkpoint"))
-                return
+                return environments_of(Path(scratch, "checkpoint"))
+    return ()
 
 
 def _save(training: Training, at: FitPlace) -> None:
@@ -151,6 +154,7 @@ def _save(training: Training, at: FitPlace) -> None:
     own = f"{at.key}/checkpoint-{training.n_done:07d}"
     with TemporaryDirectory(dir=at.folder.parent) as scratch:
         training.save(Path(scratch))
+        note_environments(Path(scratch), environments_of(at.folder))
         at.cache.store(own, Path(scratch))
     _forget(at, [name for name in _checkpoints(at) if name < own])
 

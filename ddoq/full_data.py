@@ -18,7 +18,9 @@ from ddoq.contender_names import FULL_DATA
 from ddoq.contenders import TEST_BATCH
 from ddoq.content_keys import content_key
 from ddoq.datasets import Dataset, refuse_unreadable
+from ddoq.environments import environments_of, note_environments
 from ddoq.events import Event, OnEvent, Stage, after
+from ddoq.here import environment_here
 from ddoq.latents import Latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.marks import Batches
@@ -86,9 +88,10 @@ def train_on_full_data(
     with TemporaryDirectory(dir=folder) as scratch:
         kept = Path(scratch, "students")
         if not data.cache.fetch(name, kept):
-            kept.mkdir()
+            note_environments(kept, (environment_here(),))
             _train(data, validation, plan, kept, on_event)
             data.cache.store(name, kept)
+        note_environments(folder, environments_of(kept))
         trials = read_manifest(kept, FullDataManifest).trials
         for file in kept.glob("*.safetensors"):
             file.rename(folder / file.name)

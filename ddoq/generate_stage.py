@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddoq.blocks import cut_codewords, fresh_folder, gather_blocks, left_to_do, link_files
+from ddoq.blocks import cut_codewords, gather_blocks, left_to_do, link_files
 from ddoq.codebooks import open_codebooks
 from ddoq.events import Stage, Tally
 from ddoq.generate import Painter, Stretch, close_images, show_all
+from ddoq.here import fresh_folder
 from ddoq.image_index import GeneratedBlock
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder

@@ -9,12 +9,13 @@ from jaxtyping import UInt8
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ddoq.blocks import LabelledSet, cut_sets, fresh_folder, gather_blocks, left_to_do, link_files
+from ddoq.blocks import LabelledSet, cut_sets, gather_blocks, left_to_do, link_files
 from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.contenders import draw_random, read_choice
 from ddoq.evaluate import plan_for
 from ddoq.events import Stage, Tally
 from ddoq.generate import open_images
+from ddoq.here import fresh_folder
 from ddoq.labelling import count_labelled, label_images, store_labels
 from ddoq.labels import FILE, close_labels, write_labels
 from ddoq.latents import open_latents

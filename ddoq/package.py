@@ -21,6 +21,7 @@ from ddoq.archive import METADATA, SOFT_LABELS, SPLIT, Member, Recipe, folder_na
 from ddoq.citations import bibtex, in_words
 from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
+from ddoq.environments import PROVENANCE, Provenance, provenance_json
 from ddoq.events import Event, OnEvent, Stage
 from ddoq.generate import Images
 from ddoq.image_index import ImageIndex, IndexedClass
@@ -74,6 +75,7 @@ class Contents:
     images: Images
     report: Report
     recipe: Recipe
+    provenance: Provenance
     soft_labels: SoftLabels | None = None
 
 
@@ -118,6 +120,7 @@ def _shown(contents: Contents) -> Mapping[str, bytes]:
         "report.html": report_html(report, config, budget, overview, plots).encode(),
         **{name: plot.encode() for name, plot in plots.items()},
         "overview.png": overview,
+        PROVENANCE: provenance_json(contents.provenance),
     }
 
 

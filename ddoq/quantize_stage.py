@@ -12,13 +12,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-from ddoq.blocks import FOLDER, cut_classes, fresh_folder, gather_blocks, left_to_do, link_files
+from ddoq.blocks import FOLDER, cut_classes, gather_blocks, left_to_do, link_files
 from ddoq.budgets import Budget, Curve, choose_grid, equal_shares, given_budgets, require_room, share_out
 from ddoq.class_requests import ClassRequest
 from ddoq.codebooks import ClassEntry, Codebooks, close_codebooks, open_codebooks, write_codebook
 from ddoq.config import DistillConfig
 from ddoq.errors import EmptyClassError
 from ddoq.events import OnEvent, Stage, Tally
+from ddoq.here import fresh_folder
 from ddoq.latents import Latents, open_latents
 from ddoq.manifests import read_manifest, write_manifest
 from ddoq.quantize import quantize_classes

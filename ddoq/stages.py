@@ -4,17 +4,19 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ddoq.blocks import FOLDER, plan_blocks
+from ddoq.blocks import FOLDER, block_folder, plan_blocks
 from ddoq.budgets import Budget, given_budgets
 from ddoq.codebooks import open_codebooks
 from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, open_dataset, require_images
 from ddoq.encode_stage import encode_blocks, join_encoded
+from ddoq.environments import Environment, environments_of, read_provenance, unite, write_provenance
 from ddoq.evaluation_stage import evaluate_all
 from ddoq.events import Event, Stage
 from ddoq.fit import FitPlace, fit, fit_key
 from ddoq.generate import open_images
 from ddoq.generate_stage import generate_blocks, join_generated
+from ddoq.here import environment_here
 from ddoq.label_sizes import require_room
 from ddoq.label_stage import join_labelled, label_blocks
 from ddoq.latents import open_latents
@@ -49,9 +51,10 @@ def run_stage(stage: Stage, run: Run) -> None:
     _clear(folder, all_but=FOLDER if stage in BLOCKED else None)
     with measure_usage(folder):
         if stage in BLOCKED:
-            BLOCK_WORK[stage](run, range(plan_blocks(run.config, found(run))[stage]))
+            _work_on(stage, run, range(plan_blocks(run.config, found(run))[stage]))
             JOINS[stage](run, (folder,))
         else:
+            _trace(stage, run, (environment_here(),))  # what comes out of a cache is told of anew when it is there
             STAGES[stage](run)
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
@@ -64,7 +67,7 @@ def run_blocks(stage: Stage, run: Run, blocks: range) -> None:
     folder = run.folders[stage]
     folder.mkdir(parents=True, exist_ok=True)
     with measure_usage(folder):
-        BLOCK_WORK[stage](run, blocks)
+        _work_on(stage, run, blocks)
 
 
 def join_blocks(stage: Stage, run: Run, parts: Sequence[Path]) -> None:
@@ -76,13 +79,27 @@ def join_blocks(stage: Stage, run: Run, parts: Sequence[Path]) -> None:
         FileNotFoundError: a block is complete in no part.
         DdoqError: what shows only when all blocks are there, such as too many images that do not decode.
     """
-    run.folders[stage].mkdir(parents=True, exist_ok=True)
+    folder = run.folders[stage]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_provenance(folder, unite(map(read_provenance, parts)))
     JOINS[stage](run, parts)
 
 
 def needs(stage: Stage, config: DistillConfig) -> tuple[Stage, ...]:
     """Name the stages whose folders a stage reads; whoever runs one alone has to bring these."""
     return tuple(needed for needed in NEEDS[stage] if needed in config.stages)
+
+
+def _work_on(stage: Stage, run: Run, blocks: Sequence[int]) -> None:
+    BLOCK_WORK[stage](run, blocks)
+    folders = (block_folder(run.folders[stage], block) for block in blocks)
+    _trace(stage, run, [each for own in folders for each in environments_of(own)])
+
+
+def _trace(stage: Stage, run: Run, environments: Sequence[Environment]) -> None:
+    """Note what computed a stage, and all stages that it comes from: who packages sees not every folder of theirs."""
+    before = [read_provenance(run.folders[needed]) for needed in needs(stage, run.config)]
+    write_provenance(run.folders[stage], unite([*before, {stage: tuple(environments)}]))
 
 
 def _read(run: Run) -> None:
@@ -119,6 +136,7 @@ def _fit(run: Run) -> None:
     latents = open_latents(run.folders[Stage.ENCODE])
     place = FitPlace(fitted_folder(run), run.cache, key)
     fit(latents, load_encoder(run.config), run.config, listed.class_names, place, run.on_event)
+    _trace(Stage.FIT, run, environments_of(fitted_folder(run)))
     write_manifest(folder, FitManifest(key))
 
 
@@ -127,6 +145,7 @@ def _teach(run: Run) -> None:
     key = teach_key(run.config, listed.fingerprint, listed.class_names)
     place = TeachPlace(folder / TAUGHT, run.cache, key)
     teach(dataset_of(run), open_latents(run.folders[Stage.ENCODE]), run.config, place, run.on_event)
+    _trace(Stage.TEACH, run, environments_of(folder / TAUGHT))
     write_manifest(folder, TeachManifest(key))
 
 
@@ -140,6 +159,7 @@ def _package(run: Run) -> None:
             images=open_images(run.folders[Stage.GENERATE] / books.budget.name),
             report=evaluated.reports[books.budget.name],
             recipe=evaluated.recipes[books.budget.name],
+            provenance=read_provenance(run.folders[Stage.PACKAGE]),
             soft_labels=labels_of(run, books),
         )
         for books in open_codebooks(run.folders[Stage.QUANTIZE])

@@ -17,8 +17,10 @@ from ddoq.config import DistillConfig
 from ddoq.content_keys import content_key
 from ddoq.datasets import Dataset, refuse_unreadable
 from ddoq.device import choose_device
+from ddoq.environments import note_environments
 from ddoq.errors import ConfigError, TeacherError
 from ddoq.events import Event, OnEvent, Stage
+from ddoq.here import environment_here
 from ddoq.image_figures import Summary
 from ddoq.latents import Latents
 from ddoq.manifests import read_manifest, write_manifest
@@ -127,7 +129,7 @@ def teach(dataset: Dataset, latents: Latents, config: DistillConfig, at: TeachPl
         device=choose_device(),
     )
     network, accuracy = _train(data, plan, on_event)
-    at.folder.mkdir(parents=True)
+    note_environments(at.folder, (environment_here(),))
     weights = {name: weight.contiguous() for name, weight in network.cpu().state_dict().items()}
     save_file(weights, at.folder / WEIGHTS)
     remarks = _on_part(len(keys), sum(latents.manifest.counts))

@@ -10,7 +10,7 @@ from typing import Final
 from torch import nn
 
 from ddoq.batches import in_groups
-from ddoq.blocks import fresh_folder, gather_blocks, left_to_do, link_files
+from ddoq.blocks import gather_blocks, left_to_do, link_files
 from ddoq.codebooks import Codebooks, open_codebooks
 from ddoq.contender_names import FULL_DATA, LEARN_FROM_TEACHER, contender_names, n_train_blocks
 from ddoq.contenders import gather_contenders, stream_test
@@ -19,6 +19,7 @@ from ddoq.evaluate import plan_for
 from ddoq.events import Event, OnEvent, Stage, after
 from ddoq.full_data import FullData, train_on_full_data
 from ddoq.generate import open_images
+from ddoq.here import fresh_folder
 from ddoq.image_rules import BadImage
 from ddoq.labels import SoftLabels
 from ddoq.latents import Latents, open_latents

@@ -12,8 +12,9 @@ from ddoq.codebooks import Codebooks
 from ddoq.config import DistillConfig
 from ddoq.datasets import Dataset, open_dataset
 from ddoq.evaluate import score
-from ddoq.events import ignore
+from ddoq.events import Stage, ignore
 from ddoq.generate import Images, ImagesManifest
+from ddoq.here import environment_here
 from ddoq.images import encode_png
 from ddoq.latents import Latents, LatentsManifest, Shard
 from ddoq.measures import Measured, measure
@@ -50,6 +51,8 @@ RECIPE = Recipe(
     batch_size=8,
 )
 
+PROVENANCE = {stage: (environment_here(),) for stage in (Stage.READ, Stage.PACKAGE)}
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -67,7 +70,7 @@ class Finished:
     def contents(self) -> Contents:
         found = measure(self.measured())
         report = summarize(self.config, self.dataset, self.latents, self.books, SCORES, [], found)
-        return Contents(self.config, CLASSES, self.books, self.images, report, RECIPE)
+        return Contents(self.config, CLASSES, self.books, self.images, report, RECIPE, PROVENANCE)
 
 
 def finish(folder: Path, **changes: object) -> tuple[Finished, ...]:

@@ -15,6 +15,7 @@ from fastapi.responses import RedirectResponse
 from api.changing import cancel, options_of, retry
 from api.errors import ArtifactNotFoundError
 from api.pages.forms import FormOf
+from api.pages.job_environments import computed
 from api.pages.job_files import artifacts_of
 from api.pages.job_images import Gallery, arrange, find_images, prefix_of, show_classes
 from api.pages.job_report import Findings, accuracies_of_sweep, read_report, tell
@@ -50,7 +51,7 @@ PageNumber = Annotated[int, Query(ge=1, le=10_000)]
 class Whole:
     """What a page shows of one budget: its images and findings, none where there are not any, and its files.
 
-    Of plots there are names and words.
+    Of plots there are names and words. `computed` says by what environments.
     """
 
     budget: str
@@ -58,6 +59,7 @@ class Whole:
     findings: Findings | None
     archive: Artifact | None
     plots: tuple[tuple[str, str], ...]
+    computed: Mapping[str, str]
     others: tuple[Artifact, ...]
 
 
@@ -166,6 +168,7 @@ def _whole(using: Services, job: Job, budget: str, sought: str, page: int) -> Wh
         findings=tell(report) if report else None,
         archive=own.get("archive.zip"),
         plots=tuple((own[name].name, words) for name, words in PLOTS.items() if name in own),
+        computed=computed(using, job, artifacts, chosen),
         others=tuple(artifact for name, artifact in own.items() if name != "archive.zip"),
     )
 

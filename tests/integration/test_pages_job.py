@@ -192,6 +192,13 @@ def test_the_config_that_is_offered_makes_the_same_job(place: Place, done: Job) 
     assert DistillConfig.model_validate(body) == done.config
 
 
+def test_what_computed_the_files_is_told_as_in_the_archive(place: Place, done: Job) -> None:
+    told = place.browser.open(f"/jobs/{done.id}/files/provenance.json").json()
+    assert list(told) == [*done.config.stages]
+    versions = ", ".join(f"{name} {number}" for name, number in told["train"][0]["versions"].items())
+    assert f"computed by {versions} on {told['train'][0]['device']}" in text_of(place.see(done))
+
+
 def test_names_of_classes_stay_text(place: Place, done: Job) -> None:
     page = place.see(done)
     assert "<b>" not in page.text

@@ -16,14 +16,15 @@ from ddoq.blocks import (
     cut_codewords,
     cut_images,
     cut_sets,
-    fresh_folder,
     gather_blocks,
     left_to_do,
     link_files,
     plan_blocks,
 )
 from ddoq.config import DistillConfig
+from ddoq.environments import environments_of, note_environments
 from ddoq.events import Stage
+from ddoq.here import environment_here, fresh_folder
 from ddoq.manifests import write_manifest
 from ddoq.read_manifest import ReadManifest
 
@@ -138,6 +139,14 @@ def test_a_block_without_its_manifest_is_left_to_do(tmp_path: Path) -> None:
     assert left_to_do(tmp_path, range(4)) == [0, 2, 3]
 
 
+def test_a_block_that_is_begun_is_empty_but_for_a_note_of_who_makes_it(tmp_path: Path) -> None:
+    for _ in range(2):
+        (fresh_folder(tmp_path, 3) / "work").write_text("half done")
+    own = fresh_folder(tmp_path, 3)
+    assert [file.name for file in own.iterdir()] == ["environment.json"]
+    assert environments_of(own) == (environment_here(),)
+
+
 def test_blocks_are_gathered_in_their_order_from_whichever_part_has_them(tmp_path: Path) -> None:
     for part, block in (("one", 2), ("one", 0), ("two", 1), ("three", 10)):
         write_manifest(fresh_folder(tmp_path / part, block), listed(2, 2))
@@ -157,13 +166,14 @@ def test_files_are_linked_or_else_copied(has_links: bool, tmp_path: Path, monkey
     source = tmp_path / "source"
     (source / "below").mkdir(parents=True)
     (source / "below" / "file").write_text("content")
+    note_environments(source, ())
     write_manifest(source, listed(2, 2))
     for _ in range(2):  # a second time over what is there
         link_files(source, tmp_path / "target")
     linked = tmp_path / "target" / "below" / "file"
     assert linked.read_text() == "content"
     assert linked.samefile(source / "below" / "file") is has_links
-    assert not (tmp_path / "target" / "manifest.json").exists()
+    assert [file.name for file in (tmp_path / "target").iterdir()] == ["below"]
 
 
 def test_cutting_needs_no_torch() -> None:

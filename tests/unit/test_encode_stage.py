@@ -19,7 +19,7 @@ from tests.pictures import access_to, members, write_zip
 from tests.tiny_models import save_kl, save_stable_diffusion
 
 PIXELS = {"kind": "pixels", "resolution": 16}
-SAVED = ("shard-00000.keys.json", "shard-00000.safetensors", "manifest.json")
+SAVED = ("shard-00000.keys.json", "shard-00000.safetensors", "manifest.json", "provenance.json")
 
 
 @dataclass(frozen=True)

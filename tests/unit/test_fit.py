@@ -1,5 +1,6 @@
 """A prior trained on a dataset's own latents: short, but with real images, autoencoders and diffusers folders."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf
@@ -15,13 +16,16 @@ from ddoq.caches import FolderCache
 from ddoq.config import DatasetConfig, DistillConfig, PixelsPrior
 from ddoq.datasets import Dataset, open_dataset
 from ddoq.encode import encode
+from ddoq.environments import environments_of
 from ddoq.errors import ConfigError, NotFiniteError
 from ddoq.events import Event, OnEvent, Stage, ignore
 from ddoq.fit import FitPlace, fit, fit_key
+from ddoq.here import environment_here
 from ddoq.latents import Latents, open_latents
 from ddoq.prior import LatentPrior, load_denoiser, load_encoder
 from ddoq.prior_config import FitPrior
 from ddoq.seeds import stream
+from tests.elsewhere import go_elsewhere
 from tests.pictures import access_to, members, write_zip
 
 N_STEPS = 5
@@ -127,7 +131,12 @@ def test_the_fitted_prior_denoises(space, at, request):
 
 
 def test_pixels_need_no_autoencoder(undisturbed):
-    assert sorted(entry.name for entry in undisturbed.iterdir()) == ["model_index.json", "scheduler", "transformer"]
+    assert sorted(entry.name for entry in undisturbed.iterdir()) == [
+        "environment.json",
+        "model_index.json",
+        "scheduler",
+        "transformer",
+    ]
 
 
 def test_every_step_is_told(pixels, at):
@@ -153,6 +162,17 @@ def test_a_stopped_training_is_resumed_to_the_very_bytes_of_an_undisturbed_one(
     told: list[Event] = []
     assert content(pixels.fit(at, told.append)) == content(undisturbed)
     assert told[0].done == step  # the step that was stopped had no checkpoint yet
+
+
+def test_a_training_that_is_resumed_elsewhere_tells_of_both_places(pixels, at_every_step, tmp_path, monkeypatch):
+    first = environment_here()
+    with pytest.raises(StopError):
+        pixels.fit(at_every_step, stop_at(3))
+    second = go_elsewhere(tmp_path, monkeypatch)
+    with pytest.raises(StopError):
+        pixels.fit(at_every_step, stop_at(4))  # a checkpoint of the second place tells of the first one, too
+    shutil.rmtree(at_every_step.folder)
+    assert environments_of(pixels.fit(at_every_step)) == (second, first)
 
 
 def test_a_training_stopped_before_its_first_checkpoint_starts_again(pixels, undisturbed, at):

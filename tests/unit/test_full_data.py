@@ -12,10 +12,12 @@ from ddoq.caches import FolderCache
 from ddoq.config import DistillConfig
 from ddoq.contender_names import DISTILLED, FULL_DATA
 from ddoq.contenders import stream_test
+from ddoq.environments import environments_of
 from ddoq.evaluate import plan_for
 from ddoq.events import Event, OnEvent, ignore
 from ddoq.full_data import FullData, full_data_key, read_full_data, train_on_full_data
 from ddoq.full_evaluation import with_tuning
+from ddoq.here import environment_here
 from ddoq.image_rules import BadImage
 from ddoq.plans import TrainingPlan
 from ddoq.trained import Trained, TrainedManifest
@@ -45,7 +47,8 @@ class Place:
         folder.mkdir()
         trials = train_on_full_data(self.full, self.validation(), self.plan, folder, on_event)
         files = {network: [file.read_bytes() for file in sorted(folder.glob(f"{network}.*"))] for network in NETWORKS}
-        assert len(list(folder.iterdir())) == sum(map(len, files.values()))
+        assert environments_of(folder) == (environment_here(),)
+        assert len(list(folder.iterdir())) == sum(map(len, files.values())) + 1
         return files, trials
 
 

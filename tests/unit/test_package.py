@@ -15,12 +15,14 @@ from PIL import Image
 from pydantic import TypeAdapter
 from safetensors.torch import load
 
-from ddoq.archive import WeightedImages, load_archive
+from ddoq.archive import Member, WeightedImages, load_archive, write_archive
+from ddoq.environments import read_provenance
 from ddoq.events import Event, Stage, ignore
 from ddoq.image_index import ImageIndex
 from ddoq.manifests import is_complete, read_manifest
 from ddoq.package import PackageManifest, package_all
-from tests.finished import CLASSES, COUNTS, Finished, colour, finish
+from ddoq.shards import write_shard
+from tests.finished import CLASSES, COUNTS, PROVENANCE, Finished, colour, finish
 
 PLOTS = {
     "accuracy-by-class.svg",
@@ -29,7 +31,7 @@ PLOTS = {
     "latent-map.svg",
     "weights.svg",
 }
-SHOWN = {"overview.png", "report.html", "report.json"} | PLOTS
+SHOWN = {"overview.png", "provenance.json", "report.html", "report.json"} | PLOTS
 HOSTILE = "<script>alert(1)</script>|x\n# y"
 
 
@@ -171,6 +173,26 @@ def test_the_map_in_the_archive_is_that_of_the_report(packed: Path, ragged: Fini
     drawn = member(packed / "archive.zip", "latent-map.svg").decode()
     assert list(told["classes"]) == list(CLASSES)
     assert drawn.count('class="real"') == sum(len(one["latents"]) for one in told["classes"].values()) == 36
+
+
+def test_what_computed_the_stages_is_told_in_the_archive_and_beside_it(packed: Path) -> None:
+    assert read_provenance(packed) == PROVENANCE
+    assert member(packed / "archive.zip", "provenance.json") == (packed / "provenance.json").read_bytes()
+    assert "| `provenance.json` |" in member(packed / "archive.zip", "README.md").decode()
+
+
+def test_an_archive_that_does_not_tell_what_computed_it_is_read_as_before(packed: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(packed / "archive.zip") as file:
+        members: dict[str, Member] = {name: file.read(name) for name in file.namelist()}
+    del members["manifest.json"], members["provenance.json"]
+    loaded = load_archive(packed / "archive.zip")
+    write_archive(tmp_path / "old.zip", members, loaded.class_names, loaded.recipe)
+    old = load_archive(tmp_path / "old.zip")
+    assert torch.equal(old.images, loaded.images)
+    assert (old.config, old.recipe) == (loaded.config, loaded.recipe)
+    write_shard(tmp_path / "old.zip", tmp_path / "old.tar")
+    write_shard(packed / "archive.zip", tmp_path / "new.tar")
+    assert sha256(tmp_path / "old.tar") == sha256(tmp_path / "new.tar")
 
 
 def test_what_a_stage_took_is_not_in_the_archive(packed: Path) -> None:

@@ -22,7 +22,7 @@ from ddoq.manifests import read_manifest
 from ddoq.network_config import ARCHITECTURES, NetworkConfig
 from ddoq.networks import make_network
 from ddoq.run import EvaluateManifest, Run, dataset_of
-from ddoq.stages import run_stage
+from ddoq.stages import join_blocks, run_blocks, run_stage
 from ddoq.student_pool import Lesson, alone_on_cores, train_all
 from ddoq.students import train
 from ddoq.threads import one_core
@@ -108,12 +108,12 @@ def test_contenders_are_reported_in_the_order_of_their_blocks(full: Run) -> None
 
 
 def test_whoever_trains_which_blocks_the_bytes_are_the_same(full: Run, tmp_path: Path) -> None:
-    parts = [range(3), [3], range(4, 7), range(7, N_FULL)]
+    parts = [range(3), range(3, 4), range(4, 7), range(7, N_FULL)]
     workers = [into(tmp_path / str(number), full) for number in range(len(parts))]
     for worker, blocks in zip(workers, parts, strict=True):
-        train_blocks(worker, blocks)
+        run_blocks(Stage.TRAIN, worker, blocks)
     whole = into(tmp_path / "whole", full)
-    join_train(whole, [worker.folders[Stage.TRAIN] for worker in workers])
+    join_blocks(Stage.TRAIN, whole, [worker.folders[Stage.TRAIN] for worker in workers])
     assert tree(whole.folders[Stage.TRAIN]) == tree(full.folders[Stage.TRAIN])
     assert reports_of(whole) == read_manifest(full.folders[Stage.EVALUATE], EvaluateManifest)
 
