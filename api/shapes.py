@@ -65,10 +65,10 @@ def tag_of(job: JobView, body: bytes) -> str:
 
     The tag is weak for their sake: they grow with every answer.
     """
-    stages = [stage.model_copy(update={"seconds": None}) if stage.status in GOING_ON else stage for stage in job.stages]
-    grows = stages != job.stages
-    lasting = job.model_copy(update={"stages": stages}).model_dump_json().encode() if grows else body
-    return f'W/"{sha256(lasting).hexdigest()[:32]}"'
+    if any(stage.seconds is not None and stage.status in GOING_ON for stage in job.stages):
+        stages = [stage.model_copy(update={"seconds": None}) for stage in job.stages]
+        body = job.model_copy(update={"stages": stages}).model_dump_json().encode()
+    return f'W/"{sha256(body).hexdigest()[:32]}"'
 
 
 @cache

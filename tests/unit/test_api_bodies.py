@@ -24,6 +24,15 @@ def test_a_body_becomes_a_config_with_its_defaults() -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [{"seed": 3.0}, {"images_per_class": [2, 3.0]}, {"images_per_class": {"cat": 2, "dog": 3.0}}],
+    ids=["alone", "in a list", "in an object"],
+)
+def test_a_whole_number_may_be_written_with_a_point(change: dict[str, Any]) -> None:
+    assert parse(DistillConfig, json.dumps(GOOD | change).encode()) == DistillConfig.model_validate(GOOD | change)
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({"images_per_class": 0}, ["/images_per_class"]),
