@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.pages import comparing
-from api.pages.job_files import artifacts_of
+from api.pages.job_files import artifacts_of, file_of
 from api.pages.job_images import Images, find_images
 from api.pages.job_page import choose_budget
 from api.pages.job_report import ReportFile, read_report
@@ -45,6 +45,7 @@ class Side:
 
     letter: str
     job: Job
+    file: str | None
     budget: str
     budgets: tuple[str, ...]
     images: Images | None
@@ -102,6 +103,7 @@ def _side(using: Services, session: Session, letter: str, job_id: str, budget: s
     return Side(
         letter=letter,
         job=job,
+        file=file_of(using, job),
         budget=chosen,
         budgets=budget_names(job.config),
         images=find_images(using, job, artifacts, chosen),

@@ -15,6 +15,7 @@ from api.ranges import is_known
 from api.services import Services, Using
 from jobs.errors import ArtifactExpiredError, ObjectNotFoundError
 from jobs.records import Artifact, Job
+from jobs.upload_uses import names_of_uploads
 
 router = APIRouter(include_in_schema=False)
 
@@ -72,6 +73,12 @@ def _read_growing(using: Services, job: Job, place: tuple[str, int, int]) -> byt
         return using.previews.look(job).image(*place)
     except ObjectNotFoundError as error:
         raise ArtifactNotFoundError(str(error)) from error
+
+
+def file_of(using: Services, job: Job) -> str | None:
+    """What the upload that is the dataset of a job was called, if that is known."""
+    uri = job.config.dataset.uri
+    return names_of_uploads(using.engine, job.owner, [uri]).get(uri)
 
 
 def artifacts_of(using: Services, job: Job) -> list[Artifact]:

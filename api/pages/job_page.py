@@ -16,7 +16,7 @@ from api.changing import cancel, options_of, retry
 from api.errors import ArtifactNotFoundError
 from api.pages.forms import FormOf
 from api.pages.job_environments import computed
-from api.pages.job_files import artifacts_of
+from api.pages.job_files import artifacts_of, file_of
 from api.pages.job_images import Gallery, arrange, find_images, prefix_of, show_classes
 from api.pages.job_report import Findings, accuracies_of_sweep, read_report, tell
 from api.pages.job_words import DOES, PLOTS, counted, curl, happened, made, request_json, rest_in_words, standing
@@ -33,7 +33,6 @@ from jobs.forecasts import forecast_rest
 from jobs.records import Artifact, Job, JobState
 from jobs.states import TERMINAL
 from jobs.submitting import Idempotency
-from jobs.upload_uses import names_of_uploads
 
 router = APIRouter(include_in_schema=False)
 
@@ -81,7 +80,7 @@ def see_job(
         request,
         "job.html",
         job=view,
-        file=names_of_uploads(using.engine, session.owner, [job.config.dataset.uri]).get(job.config.dataset.uri),
+        file=file_of(using, job),
         kept_until=_kept_until(using, job),
         standing=standing(view),
         timing=_timing(using, job, now),
@@ -147,7 +146,7 @@ def try_again(session: Changing, job_id: JobId, form: FormOf, using: Using) -> R
 def ask_before_deleting(request: Request, session: Preparing, job_id: JobId, using: Using) -> Response:
     """Ask whether a job is to be deleted."""
     job = using.store.ended(session.owner, job_id)
-    return show(request, "job_delete.html", job=job, artifacts=artifacts_of(using, job))
+    return show(request, "job_delete.html", job=job, file=file_of(using, job), artifacts=artifacts_of(using, job))
 
 
 @router.post("/jobs/{job_id}/delete")

@@ -104,7 +104,8 @@ def test_the_dataset_of_an_upload_is_shown_by_the_name_of_its_file(
     assert anns.client.put(f"{upload['links']['self']}/content", content=b"a zip", headers=ann).status_code == 200
     body = {**CONFIG, "dataset": {"uri": upload["uri"]}}
     job_id = anns.client.post("/v1/jobs", json=body, headers=ann).json()["id"]
-    for path in ("/", f"/jobs/{job_id}"):
+    anns.client.post(f"/v1/jobs/{job_id}/cancel", headers=ann)
+    for path in ("/", f"/jobs/{job_id}", f"/jobs/{job_id}/delete", f"/compare?a={job_id}&b={job_id}"):
         assert "<b>flowers.zip" in text_of(anns.open(path))
     assert names_of_uploads(services.engine, "bob", [upload["uri"]]) == {}
 
