@@ -111,11 +111,15 @@ class StageLines:
 
 
 class BytesColumn(ProgressColumn):
-    """How many bytes are there, of how many, and how fast they come."""
+    """How many bytes are there, of how many, and how fast they come, where there is room for that."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._has_room = console.width >= BESIDE_FILE
 
     def render(self, task: Task) -> Text:
         """Write it in the units of everything else that people read."""
-        speed = f", {in_bytes(task.speed)}/s" if task.speed else ""
+        speed = f", {in_bytes(task.speed)}/s" if task.speed and self._has_room else ""
         return Text(f"{in_bytes(task.completed)} of {in_bytes(task.total or 0)}{speed}")
 
 
@@ -128,7 +132,7 @@ def show_bytes() -> Iterator[Callable[[str, int, int], None]]:
         return
     name, bar = TextColumn("{task.description}", markup=False), _bar(console, BESIDE_FILE)
     tasks: dict[str, TaskID] = {}
-    with Progress(name, bar, BytesColumn(Column(no_wrap=True)), console=console) as progress:
+    with Progress(name, bar, BytesColumn(console), console=console) as progress:
 
         def show(name: str, done: int, total: int) -> None:
             if name not in tasks:

@@ -1,5 +1,6 @@
 """How a job, a plan and values read."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,6 +137,7 @@ def test_each_file_has_one_line_however_narrow_the_terminal(
     with show_bytes() as on_bytes:
         for done in (0, 1, 500_000):
             on_bytes("archive.zip", done, 500_000)
+            time.sleep(0.01)  # there is a speed now
         on_bytes("report.html", 128_700, 128_700)
     last = capsys.readouterr().err.rpartition("\x1b[2K")[2]
     assert [line.split()[0] for line in last.splitlines() if "iB" in line] == ["archive.zip", "report.html"]
