@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, text, true
 from jobs.columns import fixed
 from jobs.errors import QueueFullError
 from jobs.records import JobState
-from jobs.rows import now
+from jobs.rows import now_once
 from jobs.tables import jobs
 
 RATE_SECONDS = 3600  # over which the rate of ended jobs is measured
@@ -56,7 +56,7 @@ def _require(connection: Connection, whose: ColumnElement[bool], limit: int, wor
 
 def _wait_seconds(connection: Connection, whose: ColumnElement[bool], n_jobs: int) -> int:
     """Guess how long it takes until `n_jobs` have left the queue, by how many have ended lately."""
-    since = now() - text(f"interval '{RATE_SECONDS} seconds'")
+    since = now_once() - text(f"interval '{RATE_SECONDS} seconds'")
     ended = select(func.count()).where(jobs.c.finished_at > since, whose)
     n_ended = connection.execute(ended).scalar_one()
     wait = math.ceil(RATE_SECONDS * n_jobs / n_ended) if n_ended else MOST_WAIT_SECONDS

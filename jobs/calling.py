@@ -4,12 +4,13 @@ from sqlalchemy import Engine, Integer, bindparam, select
 
 from jobs.columns import fixed
 from jobs.fanout import n_alive
+from jobs.prepared import Prepared
 from jobs.queue import Queue
 from jobs.records import UnitState
 from jobs.states import CLAIMABLE
 from jobs.tables import jobs, units
 
-_WAITING = (
+_WAITING = Prepared(
     select(units.c.id)
     .join(jobs, jobs.c.id == units.c.job_id)
     .where(
@@ -27,7 +28,7 @@ def call_workers(engine: Engine, queue: Queue) -> int:
         QueueUnavailableError: the broker did not take the calls; no job is lost, the next sweep calls again.
     """
     with engine.connect() as connection:
-        n_calls = len(connection.execute(_WAITING, {"at_most": max(n_alive(connection), 1)}).all())
+        n_calls = len(_WAITING.run(connection, {"at_most": max(n_alive(connection), 1)}).all())
     if n_calls:
         queue.wake(n_calls)
     return n_calls

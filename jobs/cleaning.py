@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, Interval, delete, exists, literal,
 from jobs.artifacts import ObjectStore
 from jobs.errors import StorageRefusedError, StorageUnavailableError
 from jobs.records import UnitState
-from jobs.rows import now
+from jobs.rows import now, now_once
 from jobs.tables import artifacts, jobs, units, workers
 
 AT_ONCE = 100  # jobs a sweep, so that none takes for ever
@@ -33,7 +33,7 @@ def clean_ended(engine: Engine, objects: ObjectStore, late: timedelta) -> tuple[
         objects.delete_prefix(f"jobs/{job_id}", kept)
 
     is_first = jobs.c.finished_at.is_not(None) & jobs.c.cleaned_at.is_(None)
-    wait, since = literal(late, Interval), now() - literal(late, Interval)
+    wait, since = literal(late, Interval), now_once() - literal(late, Interval)
     is_second = jobs.c.finished_at.between(since - literal(LATEST, Interval), since) & (
         jobs.c.cleaned_at < jobs.c.finished_at + wait
     )
@@ -49,7 +49,7 @@ def delete_expired(engine: Engine, objects: ObjectStore, retention_days: float) 
         connection.execute(update(jobs).where(of_ended, jobs.c.expires_at.is_(None)).values(dated))
     return _each(
         engine,
-        of_ended & (jobs.c.expires_at <= now()),
+        of_ended & (jobs.c.expires_at <= now_once()),
         jobs.c.expires_at,
         lambda job_id: objects.delete_prefix(f"jobs/{job_id}"),
         jobs.c.artifacts_deleted_at,

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from ddoq.events import Stage
 from jobs.columns import fixed
 from jobs.records import JobState, UnitState, UploadState
-from jobs.rows import now
+from jobs.rows import now, now_once
 from jobs.settings import Settings
 from jobs.states import TERMINAL
 from jobs.tables import jobs, units, uploads, webhook_deliveries, workers
@@ -111,7 +111,7 @@ def _open_jobs(connection: Connection) -> Numbers:
 
 
 def _ended_jobs(connection: Connection) -> Numbers:
-    lately = jobs.c.finished_at > now() - text("interval '1 hour'")
+    lately = jobs.c.finished_at > now_once() - text("interval '1 hour'")
     query = select(jobs.c.state, func.count()).where(lately).group_by(jobs.c.state)
     return {**{(state,): 0.0 for state in ENDED}, **_counted(connection, query)}
 

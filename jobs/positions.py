@@ -7,10 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, FromClause, Select, func, select, true
+from sqlalchemy import BigInteger, Connection, FromClause, Select, cast, func, select, true
 
 from jobs.claims import n_running_by_owner
 from jobs.columns import fixed
+from jobs.prepared import Prepared
 from jobs.records import UnitState
 from jobs.states import CLAIMABLE
 from jobs.tables import jobs, units
@@ -65,20 +66,18 @@ class Line:
         if job.id not in self._place_of:
             before = sum(n for priority, n in self._n_ready[job.owner].items() if priority >= job.priority)
             place = _Place(-job.priority, self._n_running.get(job.owner, 0) + before, job.id)
-            self._enter(job, place, 1)
+            self._place_of[job.id] = place
+            self._n_ready[job.owner][job.priority] += 1
             insort(self._places, place)
         return self._place_of[job.id]
 
-    def _enter(self, job: Waiting, place: _Place, n_ready: int) -> None:
-        self._place_of[job.id] = place
-        self._n_ready[job.owner][job.priority] += n_ready
-
     def _read(self, connection: Connection) -> None:
         self._place_of, self._n_ready = {}, defaultdict(Counter)
-        self._n_running = {row.owner: row.n for row in connection.execute(_BUSY)}
-        for row in connection.execute(_LINE):
-            n_before = self._n_running.get(row.owner, 0) + row.n_taken
-            self._enter(Waiting(row.id, row.owner, row.priority), _Place(-row.priority, n_before, row.id), row.n)
+        self._n_running = {row[0]: row[1] for row in _BUSY.run(connection, {})}
+        for row in _LINE.run(connection, {}):
+            job_id, owner, priority, n_ready, n_before = row
+            self._place_of[job_id] = _Place(-priority, self._n_running.get(owner, 0) + n_before, job_id)
+            self._n_ready[owner][priority] += n_ready
         self._places = sorted(self._place_of.values())
         self._read_at = time.monotonic()
 
@@ -89,8 +88,9 @@ def _line() -> Select[tuple[str, str, int, int, int]]:
     n_taken = func.sum(waiting.c.n).over(
         partition_by=jobs.c.owner, order_by=(jobs.c.priority.desc(), jobs.c.id), rows=(None, -1)
     )
+    n_before = cast(func.coalesce(n_taken, 0), BigInteger)  # a sum is no integer to PostgreSQL
     claimable = jobs.c.state.in_([fixed(state) for state in sorted(CLAIMABLE)])
-    line = select(jobs.c.id, jobs.c.owner, jobs.c.priority, waiting.c.n, func.coalesce(n_taken, 0).label("n_taken"))
+    line = select(jobs.c.id, jobs.c.owner, jobs.c.priority, waiting.c.n, n_before.label("n_before"))
     return line.select_from(jobs.join(waiting, true())).where(claimable, waiting.c.n > 0)
 
 
@@ -101,4 +101,4 @@ def _n_ready() -> FromClause:
     return select(func.count().label("n")).select_from(few).lateral()
 
 
-_LINE, _BUSY = _line(), select(n_running_by_owner())  # made once: to make a statement costs more than to run it
+_LINE, _BUSY = Prepared(_line()), Prepared(select(n_running_by_owner()))

@@ -18,6 +18,6 @@ class Prepared:
         self._text = str(compiled)
         self._given = {name: value for name, value in compiled.params.items() if value is not None}
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
         """Run it, with values for the parameters that have none yet."""
         return connection.exec_driver_sql(self._text, {**self._given, **values})

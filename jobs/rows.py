@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Insert,
+    ScalarSelect,
     Text,
     Update,
     func,
@@ -27,6 +28,11 @@ from jobs.tables import events, jobs
 
 # The database's clock, and not the start of the transaction: a lock may have been waited for.
 now = func.clock_timestamp
+
+
+def now_once() -> ScalarSelect[Any]:
+    """The same clock, read once for a statement: only by that can an index be searched, not by one that goes on."""
+    return select(now()).scalar_subquery()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import JSON, Connection, Engine, delete, literal, update
 
 from jobs.records import UnitState
-from jobs.rows import now
+from jobs.rows import now, now_once
 from jobs.tables import artifacts, events, figures, jobs, units
 
 KEPT_DAYS = 30  # after that the job is as unknown as if it had never been
@@ -25,6 +25,6 @@ def bury(connection: Connection, job_id: str) -> None:
 
 def forget_deleted(engine: Engine) -> int:
     """Drop the tombstones that were kept long enough and whose files are gone; answer how many."""
-    is_old = jobs.c.deleted_at <= now() - timedelta(days=KEPT_DAYS)
+    is_old = jobs.c.deleted_at <= now_once() - timedelta(days=KEPT_DAYS)
     with engine.begin() as connection:
         return connection.execute(delete(jobs).where(is_old, jobs.c.artifacts_deleted_at.is_not(None))).rowcount

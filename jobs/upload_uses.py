@@ -11,7 +11,7 @@ from ddoq.errors import DatasetNotFoundError
 from jobs.errors import StorageUnavailableError
 from jobs.multipart import PartStore
 from jobs.records import Upload, UploadState
-from jobs.rows import now
+from jobs.rows import now, now_once
 from jobs.states import TERMINAL
 from jobs.tables import jobs, uploads
 from jobs.upload_rows import read_upload
@@ -80,8 +80,10 @@ def delete_unused(engine: Engine, parts: PartStore, days: float) -> Sequence[str
 
     Any number of processes may do so at once. Bytes that could not be deleted are the business of the scan for orphans.
     """
-    since = now() - literal(timedelta(days=days), Interval)
-    is_given_up = (uploads.c.state == UploadState.OPEN) & (uploads.c.used_at <= now() - literal(OPEN_LIFE, Interval))
+    since = now_once() - literal(timedelta(days=days), Interval)
+    is_given_up = (uploads.c.state == UploadState.OPEN) & (
+        uploads.c.used_at <= now_once() - literal(OPEN_LIFE, Interval)
+    )
     is_old = (uploads.c.state == UploadState.READY) & (uploads.c.used_at <= since)
     due = select(uploads.c.id).where(or_(is_given_up, is_old & ~is_in_use(uploads.c.id, since)))
     with engine.begin() as connection:

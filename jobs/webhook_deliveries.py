@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, Select, delete, func, insert, select, update
 
 from jobs.outbox import MESSAGE_ID
-from jobs.rows import now
+from jobs.rows import now_once
 from jobs.tables import webhook_deliveries as deliveries
 from jobs.tables import webhook_endpoints as endpoints
 from jobs.webhook_errors import DeliveryNotFoundError, WebhookDisabledError
@@ -79,7 +79,7 @@ class Deliveries:
 
 def forget_deliveries(engine: Engine) -> int:
     """Forget the deliveries of long ago, those that were never made too; answer how many."""
-    old = select(deliveries.c.endpoint_id, deliveries.c.message_id).where(deliveries.c.created_at <= now() - KEPT)
+    old = select(deliveries.c.endpoint_id, deliveries.c.message_id).where(deliveries.c.created_at <= now_once() - KEPT)
     few = old.limit(AT_ONCE).subquery()
     is_old = (deliveries.c.endpoint_id == few.c.endpoint_id) & (deliveries.c.message_id == few.c.message_id)
     with engine.begin() as connection:

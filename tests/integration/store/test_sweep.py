@@ -1,12 +1,12 @@
 """What the sweep does for lost workers, lost calls and ended jobs."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from redis import Redis
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Connection, Engine, event, func, select, text
 
 from ddoq.events import Stage
 from jobs.artifacts import ObjectStore, make_s3_client
@@ -292,3 +292,38 @@ def test_artifacts_past_their_time_are_deleted_and_that_is_said(
     with pytest.raises(ArtifactExpiredError):
         store.artifacts("ada", claim.job_id)
     assert store.get("ada", claim.job_id).state is JobState.SUCCEEDED
+
+
+ENDED_LONG_AGO = """
+INSERT INTO jobs (id, owner, state, stage, config, created_at, started_at, finished_at, cleaned_at, expires_at)
+SELECT 'job_' || lpad(n::text, 26, '0'), 'ada', 'succeeded', 'package', '{}', day, day, day, day,
+  now() + interval '9 days'
+FROM generate_series(1, 5000) AS n, (SELECT now() - interval '1 day' AS day) AS ended
+"""
+
+
+def rows_passed_over(connection: Connection, statement: str, given: Mapping[str, object]) -> int:
+    """Run a statement again, and count the rows that it read in vain."""
+    (plan,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", given).scalar_one()
+    nodes, n_rows = [plan["Plan"]], 0
+    while nodes:
+        node = nodes.pop()
+        n_rows += node.get("Rows Removed by Filter", 0)
+        nodes += node.get("Plans", ())
+    return n_rows
+
+
+def test_jobs_that_ended_long_ago_are_not_looked_through(engine: Engine, sweeper: Sweeper) -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(ENDED_LONG_AGO))
+        connection.execute(text("VACUUM ANALYZE jobs"))
+    asked: list[tuple[str, Mapping[str, object]]] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, sql, given, *_: asked.append((sql, given)))
+    sweeper.sweep()
+    sweeper.clear_up()
+    of_jobs = [(sql, given) for sql, given in asked if "jobs" in sql]
+    assert of_jobs
+    with engine.connect() as connection:
+        passed_over = {sql: rows_passed_over(connection, sql, given) for sql, given in of_jobs}
+        connection.rollback()
+    assert max(passed_over.values()) < 100, passed_over
