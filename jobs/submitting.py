@@ -82,8 +82,6 @@ _TOLD = (jobs.c.id, jobs.c.stage, jobs.c.created_at, jobs.c.queue_deadline_at, j
 _FIRST_UNIT = StageUnits(
     n_ready=1, n_running=0, n_done=0, done=0, total=0, attempts=0, started_at=None, finished_at=None, peak_bytes=None
 )
-
-
 _ZERO: ColumnElement[int] = literal_column("0")
 _ONE: ColumnElement[int] = literal_column("1")
 
