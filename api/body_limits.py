@@ -7,12 +7,12 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import MAX_BODY_BYTES
 from api.errors import BodyTimeoutError, BodyTooLargeError
+from api.headers import header_of
 from api.problems import problem_response
 
 
@@ -46,7 +46,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         rule = next(rule for rule in self._rules if scope["path"].startswith(rule.prefix) or rule.prefix == "/")
-        declared = Headers(scope=scope).get("content-length", "0")
+        declared = header_of(scope, b"content-length") or "0"
         if rule.max_bytes is not None and declared.isdecimal() and int(declared) > rule.max_bytes:
             await problem_response(Request(scope), _too_large(rule.max_bytes))(scope, receive, send)
         else:

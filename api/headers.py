@@ -1,4 +1,7 @@
-"""Headers of every answer: what a browser may not do with it, who may keep it, what is left of the rate limit."""
+"""Headers of every answer: what a browser may not do with it, who may keep it, what is left of the rate limit.
+
+And how to read one of a request where no `Request` is at hand.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -41,6 +44,14 @@ class AnswerHeaders:
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Write headers as servers take them."""
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """Read a header of a request, the first of several; `name` is in lower case, as servers write them."""
+    for each, value in scope["headers"]:
+        if each == name:
+            return str(value, "latin-1")
+    return None
 
 
 def rate_headers(rate: Rate | None) -> Mapping[str, str]:

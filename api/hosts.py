@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import HostRefusedError
+from api.headers import header_of
 from api.problems import problem_response
 
 PROBES = frozenset({"/healthz", "/readyz"})  # an orchestrator asks by address; they tell nothing and take no key
@@ -34,7 +34,7 @@ class TrustedHosts:
 
 def _host(scope: Scope) -> str:
     """Read the host without its port; an IPv6 address without its brackets."""
-    host = Headers(scope=scope).get("host", "").lower()
+    host = (header_of(scope, b"host") or "").lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]

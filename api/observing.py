@@ -5,14 +5,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.headers import header_of
 from api.metrics import OTHER, Answered, ApiMetrics
 from jobs.logs import FIELDS, Value
 from jobs.records import ApiKey
 from jobs.tracing import HEADER, Traced, traced
 
+PARENT = HEADER.encode()
 PROBES = frozenset({"/healthz", "/readyz"})  # asked every few seconds: logged for those who look for it
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Observe:
             sent.size_bytes += len(message.get("body", b""))
             await send(message)
 
-        parent = Headers(scope=scope).get(HEADER)
+        parent = header_of(scope, PARENT)
         begun = {"http.request.method": scope["method"], "ddoq.request_id": scope["state"]["request_id"]}
         with self._metrics.in_flight.track_inprogress(), traced(scope["method"], "server", parent, begun) as span:
             try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -111,7 +112,7 @@ class DistillConfig(Group):
             Stage.LABEL: self.taught_labels not in {"fixed", "stored"},
             Stage.TRAIN: self.evaluation == "none",
         }
-        return tuple(stage for stage in Stage if not left_out.get(stage))
+        return _all_but(frozenset([stage for stage, is_left_out in left_out.items() if is_left_out]))
 
     @property
     def output_resolution(self) -> int:
@@ -222,6 +223,11 @@ class DistillConfig(Group):
                     f"distilled images ({self.output_resolution}); raise it or leave the network out"
                 )
         return self
+
+
+@cache
+def _all_but(left_out: frozenset[Stage]) -> tuple[Stage, ...]:
+    return tuple(stage for stage in Stage if stage not in left_out)
 
 
 def _refusal(config: DistillConfig) -> str | None:

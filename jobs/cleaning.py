@@ -37,8 +37,10 @@ def clean_ended(engine: Engine, objects: ObjectStore, late: timedelta) -> tuple[
     is_second = jobs.c.finished_at.between(since - literal(LATEST, Interval), since) & (
         jobs.c.cleaned_at < jobs.c.finished_at + wait
     )
-    is_due = (is_first | is_second) & ~in_use
-    return _each(engine, is_due, jobs.c.finished_at, clean, jobs.c.cleaned_at)
+    due = (is_first & ~in_use, is_second & ~in_use)  # in one statement they may cost a look at all jobs that ended
+    return tuple(
+        job_id for is_due in due for job_id in _each(engine, is_due, jobs.c.finished_at, clean, jobs.c.cleaned_at)
+    )
 
 
 def delete_expired(engine: Engine, objects: ObjectStore, retention_days: float) -> tuple[str, ...]:

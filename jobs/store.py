@@ -97,8 +97,9 @@ class Store:
             DatasetNotFoundError: its dataset is an upload that is not there.
         """
         new = NewJob(owner, config, options, idempotency, retried_from)
+        limits = UNLIMITED if self._line.leaves_room(owner, self._limits) else self._limits
         with self._single.connect() as connection:
-            row = let_in_at_once(connection, new, self._limits)
+            row = let_in_at_once(connection, new, limits)
             if row is not None:
                 return Submitted(queued_job(connection, row, new, self._line), is_new=True)
         with self._engine.begin() as connection:

@@ -97,8 +97,9 @@ def _may_come() -> ColumnElement[bool]:
         has_ample_room(func.count().filter(jobs.c.owner == owner), of_owner),
         has_ample_room(func.count(), in_all),
     )
+    is_unlimited = and_(of_owner.is_(None), in_all.is_(None))  # then nothing is counted
     has_quota = exists().where(owner_limits.c.owner == owner)
-    return and_(~has_quota, select(room).where(QUEUED).scalar_subquery())
+    return and_(~has_quota, or_(is_unlimited, select(room).where(QUEUED).scalar_subquery()))
 
 
 def _insertion() -> Select[Any]:

@@ -1,12 +1,15 @@
 """The place in the line, against the order in which workers really claim."""
 
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from jobs.leases import Leases
 from jobs.options import JobOptions, Priority
+from jobs.positions import Line, Waiting
 from jobs.records import JobState
 from jobs.store import JobFilter, Store
 from tests.job_steps import CONFIG, split, take
@@ -75,3 +78,39 @@ def test_workers_begin_the_jobs_in_the_order_of_their_places(
         begun += [claim.job_id] * (claim.job_id not in begun)
     assert sorted(told, key=lambda job_id: told[job_id]) == [job_id for job_id in begun if job_id in told]
     assert [told.get(job_id, place) for place, job_id in enumerate(begun, 1)] == list(range(1, len(begun) + 1))
+
+
+def test_one_reads_the_line_again_and_others_go_on_with_that_of_before_while_it_is_of_use(
+    engine: Engine, store: Store
+) -> None:
+    job = store.submit("ada", CONFIG)
+    line, waiting = Line(seconds=2), [Waiting(job.id, "ada", Priority.NORMAL.level)]
+
+    def ask() -> int:
+        with engine.connect() as connection:
+            return line.positions(connection, waiting)[job.id]
+
+    assert ask() == 1
+    time.sleep(2)
+    with ThreadPoolExecutor(2) as pool:
+        with engine.begin() as holding:
+            holding.execute(text("LOCK TABLE units IN ACCESS EXCLUSIVE MODE"))
+            first = pool.submit(ask)
+            until_one_waits(engine)
+            assert ask() == 1
+            assert not first.done()
+            time.sleep(4)
+            second = pool.submit(ask)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.5)
+        assert (first.result(), second.result()) == (1, 1)
+
+
+def until_one_waits(engine: Engine) -> None:
+    """Return when a connection waits for a table that another has locked."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'relation' AND datname = current_database()"
+    )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.execute(waiting).scalar_one() == 0:
+            time.sleep(0.01)

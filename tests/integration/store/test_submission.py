@@ -4,15 +4,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from ddoq.events import Stage
 from jobs.backpressure import QueueLimits
 from jobs.errors import IdempotencyMismatchError, QueueFullError
 from jobs.leases import Leases
 from jobs.options import JobOptions, Priority
+from jobs.positions import PROCESSES, Line
 from jobs.store import JobFilter, Store
 from jobs.submitting import Idempotency, NewJob, let_in_at_once
 from tests.job_steps import CONFIG, reach, split, take, units_of
@@ -124,6 +126,45 @@ def test_a_full_queue_lets_nobody_slip_in_beside(engine: Engine) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(submit, range(24))) == 3
+
+
+def test_processes_that_know_of_each_others_jobs_late_keep_to_the_limits_together(engine: Engine) -> None:
+    limit = 600
+    stores = [Store(engine, QueueLimits(in_all=limit), Line(seconds=3600)) for _ in range(PROCESSES)]
+    for number in range(limit):
+        stores[number % PROCESSES].submit("ada", CONFIG)
+    for store in stores:
+        refuse(store)
+    assert n_queued(engine) == limit
+
+
+def n_queued(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT count(*) FROM jobs WHERE state = 'queued'")).scalar_one()
+
+
+@pytest.mark.parametrize(("limit", "is_counted"), [(10_000, False), (600, True)])
+def test_a_job_costs_no_look_at_those_that_wait_while_they_are_few(
+    engine: Engine, limit: int, *, is_counted: bool
+) -> None:
+    store = Store(engine, QueueLimits(of_owner=limit, in_all=limit), Line(seconds=3600))
+    for _ in range(50):
+        store.submit("ada", CONFIG)
+    asked: list[tuple[str, dict[str, object]]] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, sql, given, *_: asked.append((sql, given)))
+    store.submit("ada", CONFIG)
+    ((sql, given),) = asked
+    with engine.connect() as connection:
+        again = {**given, "new_id": "job_again"}
+        (plan,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", again).scalar_one()
+        connection.rollback()
+    assert (n_rows_of_jobs(plan["Plan"]) >= 50) is is_counted
+
+
+def n_rows_of_jobs(node: dict[str, Any]) -> int:
+    """Count the rows of `jobs` that a plan read."""
+    own = node["Actual Rows"] if node["Node Type"].endswith("Scan") and node.get("Relation Name") == "jobs" else 0
+    return int(own) + sum(n_rows_of_jobs(inner) for inner in node.get("Plans", ()))
 
 
 def test_a_request_that_came_before_is_answered_when_the_queue_is_full(engine: Engine) -> None:
