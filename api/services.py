@@ -1,6 +1,7 @@
 """What the routes call, opened once for each process."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -68,7 +69,8 @@ def open_services(settings: Settings) -> Services:
     pepper = settings.key_pepper.get_secret_value().encode()
     engine = make_engine(settings.database_url)
     queue, line = Queue(make_celery(settings)), Line(LINE_SECONDS)
-    store = Store(engine, QueueLimits(settings.max_queued_per_owner, settings.max_queued), line)
+    limits = QueueLimits(settings.max_queued_per_owner, settings.max_queued)
+    store = Store(engine, limits, line, timedelta(days=settings.retention_days))
     uploads = open_uploads(engine, settings)
     objects = ObjectStore(make_s3_client(settings), settings.s3_bucket)
     kept_json = KeptJson(objects)

@@ -45,7 +45,7 @@ class JobNotFoundError(ServiceError):
     """There is no such job, or it is somebody else's."""
 
     code = "job.not_found"
-    hint = "Check the id against `GET /v1/jobs`, with a key of the job's owner."
+    hint = "Check the id against `GET /v1/jobs` or `ddoq jobs`, with a key of the job's owner."
 
 
 class JobEndedError(ServiceError):

@@ -4,8 +4,8 @@ Lock order, everywhere: a unit's row, then its job's row. The calls here lock th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -29,7 +29,7 @@ USUAL = JobOptions()
 _OF_OWNER: ColumnElement[bool] = and_(jobs.c.owner == bindparam("of_owner"), jobs.c.deleted_at.is_(None))
 _ONE = select(*JOB).where(_OF_OWNER, jobs.c.id == bindparam("named"))
 _SEVERAL = select(*JOB).where(_OF_OWNER, jobs.c.id.in_(bindparam("named", expanding=True))).order_by(jobs.c.id.desc())
-_STANDING = select(*VERSION, jobs.c.deleted_at).where(
+_STANDING = select(*VERSION, jobs.c.finished_at, jobs.c.deleted_at).where(
     jobs.c.owner == bindparam("of_owner"), jobs.c.id == bindparam("named")
 )
 
@@ -63,13 +63,22 @@ class Store:
 
     Every call that names a job raises JobNotFoundError where it is unknown or somebody else's, and JobDeletedError
     where its owner deleted it.
+
+    What a job made expires `retention` after its end. The sweep writes that down a moment later, by which it stays.
     """
 
-    def __init__(self, engine: Engine, limits: QueueLimits = UNLIMITED, line: Line | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        limits: QueueLimits = UNLIMITED,
+        line: Line | None = None,
+        retention: timedelta | None = None,
+    ) -> None:
         self._engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")  # saves a round trip before and behind
         self._limits = limits
         self._line = line or Line()
+        self._retention = retention
 
     def submit(self, owner: str, config: DistillConfig, options: JobOptions = USUAL) -> Job:
         """Store a new job with the unit that a worker will begin with.
@@ -125,7 +134,7 @@ class Store:
             if not found:
                 self._require(connection, owner, job_id)  # says which of both it is
                 raise JobNotFoundError(f"there is no job {job_id}")
-        return found[0]
+        return self._dated(found[0])
 
     def page(self, owner: str, which: JobFilter, after: str | None, limit: int) -> tuple[list[Job], str | None]:
         """Read up to `limit` jobs, newest first, older than the job `after`; and what to pass as `after` for more."""
@@ -144,7 +153,8 @@ class Store:
         if not job_ids:
             return []
         with self._single.connect() as connection:
-            return read_jobs(connection, _SEVERAL, self._line, {"of_owner": owner, "named": job_ids})
+            found = read_jobs(connection, _SEVERAL, self._line, {"of_owner": owner, "named": job_ids})
+        return [self._dated(job) for job in found]
 
     def version(self, owner: str, job_id: str) -> Version:
         """Look at a job without reading it."""
@@ -174,7 +184,7 @@ class Store:
                 move(connection, job, JobState.CANCELLED, EventKind.CANCELLED, {})
             elif job.state is JobState.RUNNING:
                 move(connection, job, JobState.CANCELLING, EventKind.CANCELLING, {})
-            return read_job(connection, job_id, self._line)
+            return self._dated(read_job(connection, job_id, self._line))
 
     def delete(self, owner: str, job_id: str) -> None:
         """Delete a job that has ended, with all that it made; what is left says that it was deleted.
@@ -194,7 +204,7 @@ class Store:
         """
         with self._single.connect() as connection:
             self._require_ended(connection, owner, job_id)
-            return read_job(connection, job_id, self._line)
+            return self._dated(read_job(connection, job_id, self._line))
 
     def events(self, owner: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """Read up to `limit` events behind the sequence number `after`, in order."""
@@ -219,8 +229,8 @@ class Store:
     def kept_until(self, owner: str, job_id: str) -> datetime | None:
         """Tell when the job's artifacts are deleted; none until it has ended."""
         with self._single.connect() as connection:
-            expires_at: datetime | None = self._require(connection, owner, job_id).expires_at
-        return expires_at
+            standing = self._require(connection, owner, job_id)
+        return self._expiry(standing.expires_at, standing.finished_at)
 
     def artifacts(self, owner: str, job_id: str) -> list[Artifact]:
         """Read what the job has made so far, by name.
@@ -236,6 +246,15 @@ class Store:
                 raise ArtifactExpiredError(f"what job {job_id} made was kept until {expired_at:%Y-%m-%d %H:%M} UTC")
             rows = connection.execute(query)
             return [Artifact(row.name, row.key, row.size_bytes, row.sha256, row.media_type) for row in rows]
+
+    def _dated(self, job: Job) -> Job:
+        expires_at = self._expiry(job.expires_at, job.finished_at)
+        return job if expires_at == job.expires_at else replace(job, expires_at=expires_at)
+
+    def _expiry(self, written: datetime | None, finished_at: datetime | None) -> datetime | None:
+        if written is None and finished_at is not None and self._retention is not None:
+            return finished_at + self._retention
+        return written
 
     def _require(self, connection: Connection, owner: str, job_id: str) -> Row[*tuple[Any, ...]]:
         row = connection.execute(_STANDING, {"of_owner": owner, "named": job_id}).one_or_none()

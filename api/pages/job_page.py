@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated
 from uuid import uuid4
@@ -81,7 +81,7 @@ def see_job(
         "job.html",
         job=view,
         file=file_of(using, job),
-        kept_until=_kept_until(using, job),
+        kept_until=job.expires_at if job.state is JobState.SUCCEEDED else None,
         standing=standing(view),
         timing=_timing(using, job, now),
         is_open=job.state not in TERMINAL,
@@ -182,13 +182,6 @@ def choose_budget(job: Job, budget: str) -> str:
     """Pick the budget of a job that is named, or its first."""
     names = budget_names(job.config)
     return budget if budget in names else names[0]
-
-
-def _kept_until(using: Services, job: Job) -> datetime | None:
-    """Tell how long the files of a job are kept; the sweep writes that down a moment after the end, not at it."""
-    if job.state is not JobState.SUCCEEDED or job.finished_at is None:
-        return None
-    return job.expires_at or job.finished_at + timedelta(days=using.settings.retention_days)
 
 
 def _timing(using: Services, job: Job, now: datetime) -> str | None:

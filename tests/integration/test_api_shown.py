@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from api.services import Services
 from api.shown import ShownJobs
 from ddoq.config import DatasetConfig, DistillConfig
+from jobs.cleaning import delete_expired
 from jobs.store import JobFilter
 from jobs.tables import jobs
 
@@ -33,6 +34,19 @@ def test_a_job_is_answered_the_same_from_what_is_kept(client: TestClient, ann: H
     assert answers[0].headers["etag"] == answers[1].headers["etag"]
 
 
+def test_a_job_that_has_just_ended_says_how_long_it_is_kept_as_it_does_ever_after(
+    client: TestClient, services: Services, ann: Headers, ended: str
+) -> None:
+    before = client.get(f"/v1/jobs/{ended}", headers=ann)
+    finished, expires = (datetime.fromisoformat(before.json()[name]) for name in ("finished_at", "expires_at"))
+    assert expires == finished + timedelta(days=services.settings.retention_days)
+    assert not delete_expired(services.engine, services.objects, services.settings.retention_days)
+    with services.engine.connect() as connection:
+        assert connection.execute(select(jobs.c.expires_at).where(jobs.c.id == ended)).scalar_one() == expires
+    after = client.get(f"/v1/jobs/{ended}", headers=ann)
+    assert (after.json(), after.headers["etag"]) == (before.json(), before.headers["etag"])
+
+
 def test_what_changes_after_the_end_is_answered_at_once(
     client: TestClient, services: Services, ann: Headers, ended: str
 ) -> None:
@@ -41,7 +55,6 @@ def test_what_changes_after_the_end_is_answered_at_once(
     with services.engine.begin() as connection:
         connection.execute(update(jobs).where(jobs.c.id == ended).values(expires_at=until))
     after = client.get(f"/v1/jobs/{ended}", headers=ann)
-    assert before.json()["expires_at"] is None
     for found in (after.json(), client.get("/v1/jobs", headers=ann).json()["data"][0]):
         assert datetime.fromisoformat(found["expires_at"]) == until
     assert after.headers["etag"] != before.headers["etag"]
