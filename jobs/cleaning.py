@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Interval, delete, exists, literal, select, update
+from sqlalchemy import ColumnElement, Engine, Interval, delete, exists, func, literal, select, update
 
 from jobs.artifacts import ObjectStore
 from jobs.errors import StorageRefusedError, StorageUnavailableError
@@ -46,7 +46,8 @@ def clean_ended(engine: Engine, objects: ObjectStore, late: timedelta) -> tuple[
 def delete_expired(engine: Engine, objects: ObjectStore, retention_days: float) -> tuple[str, ...]:
     """Delete the artifacts of jobs that ended long ago; when that is for each job is written down at its end."""
     of_ended = jobs.c.finished_at.is_not(None) & jobs.c.artifacts_deleted_at.is_(None)
-    dated = {"expires_at": jobs.c.finished_at + literal(timedelta(days=retention_days), Interval)}
+    kept = func.make_interval(0, 0, 0, 0, 0, 0, timedelta(days=retention_days).total_seconds())
+    dated = {"expires_at": jobs.c.finished_at + kept}  # in seconds: a day may have 23 hours where the server stands
     with engine.begin() as connection:
         connection.execute(update(jobs).where(of_ended, jobs.c.expires_at.is_(None)).values(dated))
     return _each(

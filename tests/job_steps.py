@@ -1,11 +1,12 @@
 """What the tests of jobs do again and again."""
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, select, text
+from sqlalchemy import Connection, Engine, Row, select, text
 
 from ddoq.config import DatasetConfig, DistillConfig
 from ddoq.events import Stage
@@ -74,3 +75,21 @@ def put_artifact(objects: ObjectStore, path: Path, key: str, name: str, media_ty
     objects.put_file(path, key, media_type)
     content = path.read_bytes()
     return Artifact(name, key, len(content), hashlib.sha256(content).hexdigest(), media_type)
+
+
+def until_one_waits(engine: Engine, lock: str) -> None:
+    """Return when a connection waits for another's lock: `relation` for that of a table, `transactionid` of a row."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = :lock AND datname = current_database()")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.execute(waiting, {"lock": lock}).scalar_one() == 0:
+            time.sleep(0.01)
+
+
+def planned(connection: Connection, statement: str, given: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
+    """Run a statement, and tell the steps that PostgreSQL made of it."""
+    (plan,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", given).scalar_one()
+    steps = [plan["Plan"]]
+    while steps:
+        step = steps.pop()
+        yield step
+        steps += step.get("Plans", ())

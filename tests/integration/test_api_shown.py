@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import create_engine, select, update
 from starlette.testclient import TestClient
 
 from api.services import Services
@@ -35,15 +35,22 @@ def test_a_job_is_answered_the_same_from_what_is_kept(client: TestClient, ann: H
 
 
 def test_a_job_that_has_just_ended_says_how_long_it_is_kept_as_it_does_ever_after(
-    client: TestClient, services: Services, ann: Headers, ended: str
+    client: TestClient, services: Services, ann: Headers, job_id: str
 ) -> None:
-    before = client.get(f"/v1/jobs/{ended}", headers=ann)
-    finished, expires = (datetime.fromisoformat(before.json()[name]) for name in ("finished_at", "expires_at"))
-    assert expires == finished + timedelta(days=services.settings.retention_days)
-    assert not delete_expired(services.engine, services.objects, services.settings.retention_days)
+    services.store.cancel("ann", job_id)
+    winter = datetime(2040, 2, 25, tzinfo=UTC)  # it expires in summer
+    with services.engine.begin() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(finished_at=winter))
+    before = client.get(f"/v1/jobs/{job_id}", headers=ann)
+    expires = winter + timedelta(days=services.settings.retention_days)
+    assert datetime.fromisoformat(before.json()["expires_at"]) == expires
+    zone = {"options": "-c timezone=America/New_York"}
+    engine = create_engine(services.settings.database_url, connect_args=zone)
+    assert not delete_expired(engine, services.objects, services.settings.retention_days)
+    engine.dispose()
     with services.engine.connect() as connection:
-        assert connection.execute(select(jobs.c.expires_at).where(jobs.c.id == ended)).scalar_one() == expires
-    after = client.get(f"/v1/jobs/{ended}", headers=ann)
+        assert connection.execute(select(jobs.c.expires_at).where(jobs.c.id == job_id)).scalar_one() == expires
+    after = client.get(f"/v1/jobs/{job_id}", headers=ann)
     assert (after.json(), after.headers["etag"]) == (before.json(), before.headers["etag"])
 
 

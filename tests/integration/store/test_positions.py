@@ -12,7 +12,7 @@ from jobs.options import JobOptions, Priority
 from jobs.positions import Line, Waiting
 from jobs.records import JobState
 from jobs.store import JobFilter, Store
-from tests.job_steps import CONFIG, split, take
+from tests.job_steps import CONFIG, split, take, until_one_waits
 
 OWNERS = ("ada", "bob", "eve")
 
@@ -96,7 +96,7 @@ def test_one_reads_the_line_again_and_others_go_on_with_that_of_before_while_it_
         with engine.begin() as holding:
             holding.execute(text("LOCK TABLE units IN ACCESS EXCLUSIVE MODE"))
             first = pool.submit(ask)
-            until_one_waits(engine)
+            until_one_waits(engine, "relation")
             assert ask() == 1
             assert not first.done()
             time.sleep(4)
@@ -104,13 +104,3 @@ def test_one_reads_the_line_again_and_others_go_on_with_that_of_before_while_it_
             with pytest.raises(TimeoutError):
                 second.result(timeout=0.5)
         assert (first.result(), second.result()) == (1, 1)
-
-
-def until_one_waits(engine: Engine) -> None:
-    """Return when a connection waits for a table that another has locked."""
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'relation' AND datname = current_database()"
-    )
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while connection.execute(waiting).scalar_one() == 0:
-            time.sleep(0.01)

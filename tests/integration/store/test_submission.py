@@ -1,10 +1,8 @@
 """What is stored with a job, how often, and when there is no room for it."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, text
@@ -17,7 +15,7 @@ from jobs.options import JobOptions, Priority
 from jobs.positions import PROCESSES, Line
 from jobs.store import JobFilter, Store
 from jobs.submitting import Idempotency, NewJob, let_in_at_once
-from tests.job_steps import CONFIG, reach, split, take, units_of
+from tests.job_steps import CONFIG, planned, reach, split, take, units_of, until_one_waits
 
 ONCE = Idempotency("the key", "a digest")
 
@@ -68,21 +66,11 @@ def test_a_key_that_comes_while_its_request_is_looked_for_makes_no_second_job(en
             first = let_in_at_once(connection, new, ample)
             assert first is not None
             second = pool.submit(again)
-            until_one_waits(engine)
+            until_one_waits(engine, "transactionid")
         if digest == ONCE.digest:
             assert second.result() == (first["id"], False)
         else:
             assert isinstance(second.exception(), IdempotencyMismatchError)
-
-
-def until_one_waits(engine: Engine) -> None:
-    """Return when a connection waits for another's row."""
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database()"
-    )
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while connection.execute(waiting).scalar_one() == 0:
-            time.sleep(0.01)
 
 
 def test_owners_choose_their_keys_alone(store: Store) -> None:
@@ -155,16 +143,12 @@ def test_a_job_costs_no_look_at_those_that_wait_while_they_are_few(
     store.submit("ada", CONFIG)
     ((sql, given),) = asked
     with engine.connect() as connection:
-        again = {**given, "new_id": "job_again"}
-        (plan,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", again).scalar_one()
+        steps = planned(connection, sql, {**given, "new_id": "job_again"})
+        n_read = sum(
+            step["Actual Rows"] for step in steps if "Scan" in step["Node Type"] and step.get("Relation Name") == "jobs"
+        )
         connection.rollback()
-    assert (n_rows_of_jobs(plan["Plan"]) >= 50) is is_counted
-
-
-def n_rows_of_jobs(node: dict[str, Any]) -> int:
-    """Count the rows of `jobs` that a plan read."""
-    own = node["Actual Rows"] if node["Node Type"].endswith("Scan") and node.get("Relation Name") == "jobs" else 0
-    return int(own) + sum(n_rows_of_jobs(inner) for inner in node.get("Plans", ()))
+    assert (n_read >= 50) is is_counted
 
 
 def test_a_request_that_came_before_is_answered_when_the_queue_is_full(engine: Engine) -> None:

@@ -17,7 +17,7 @@ from jobs.records import Claim, Failure, JobState
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.sweep import SWEEPING, Sweeper
-from tests.job_steps import CONFIG, expire, put_artifact, reach, split, succeed, take
+from tests.job_steps import CONFIG, expire, planned, put_artifact, reach, split, succeed, take
 
 
 @pytest.fixture
@@ -308,13 +308,7 @@ SELECT 'job_q' || n, 'ada', 'queued', 'read', '{}' FROM generate_series(1, :n) A
 
 def rows_passed_over(connection: Connection, statement: str, given: Mapping[str, object]) -> int:
     """Run a statement again, and count the rows that it read in vain."""
-    (plan,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", given).scalar_one()
-    nodes, n_rows = [plan["Plan"]], 0
-    while nodes:
-        node = nodes.pop()
-        n_rows += node.get("Rows Removed by Filter", 0)
-        nodes += node.get("Plans", ())
-    return n_rows
+    return sum(step.get("Rows Removed by Filter", 0) for step in planned(connection, statement, given))
 
 
 @pytest.mark.parametrize("n_queued", [0, 500])
